@@ -1,0 +1,72 @@
+# Two commands do everything: `make serve` and `make test`. `make help` lists the rest.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN  := $(VENV)/bin
+PIP  := $(BIN)/python -m pip --disable-pip-version-check
+
+# The first interpreter of 3.10–3.12 that is there and starts (a pyenv shim can be there and not start).
+SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
+PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
+	$$p -c '$(SUPPORTED)' >/dev/null 2>&1 && { command -v $$p; break; }; done)
+
+ARGS ?=
+
+.PHONY: help serve test lint format typecheck unit bench constraints install clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+serve: $(VENV)/.serve ## Install, then serve the shipped models on http://localhost:8080 (ARGS="--port 9000" …)
+	@exec $(BIN)/ganserve up $(ARGS)
+
+test: lint typecheck unit ## Everything the project checks
+
+install: $(VENV)/.dev ## Install everything: service, training, tests
+
+lint: $(VENV)/.dev ## Style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.dev ## Rewrite to style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+typecheck: $(VENV)/.dev ## Types
+	$(BIN)/mypy
+
+unit: $(VENV)/.dev ## The tests alone (ARGS="-k png" …)
+	$(BIN)/pytest $(ARGS)
+
+bench: $(VENV)/.dev ## Measure gateway and runtime overhead, as ratios
+	$(BIN)/python -m tests.benchmarks.serving $(ARGS)
+
+constraints: $(VENV)/.dev ## Renew constraints.txt from pyproject.toml
+	$(PIP) install --quiet uv
+	{ sed -n '/^#/p' constraints.txt; printf 'torch==2.13.0\n' \
+	  | $(BIN)/uv pip compile --universal --python-version 3.10 --all-extras --no-annotate --no-header \
+	    --quiet --upgrade --constraints - pyproject.toml \
+	  | grep -vE '^(cuda-|nvidia-[^p]|triton==)'; } > constraints.txt.new
+	mv constraints.txt.new constraints.txt
+
+clean: ## Remove what the other targets made (data/ and runs/ stay)
+	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "ganserve needs Python 3.10, 3.11 or 3.12 and found none; install one (Debian: apt-get install python3 python3-venv) or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c '$(SUPPORTED)' || { echo "ganserve needs Python 3.10, 3.11 or 3.12; $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) comes without venv; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# A stamp is written only after a complete install, so an interrupted one is taken up again.
+$(VENV)/.serve: $(BIN)/python pyproject.toml constraints.txt
+	@echo "Installing the service (once)…"
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[serve,cpu]'
+	@touch $@
+
+$(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
+	@echo "Installing service, training and test tools (once)…"
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[serve,cpu,train,dev]'
+	@touch $@ $(VENV)/.serve

@@ -1,0 +1,1 @@
+"""The ganserve gateway: HTTP calls in, images out, Triton Inference Server behind."""

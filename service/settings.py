@@ -1,0 +1,55 @@
+"""Every setting of the service, typed, in one place; each is an environment variable `GANSERVE_<NAME>`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """What an operator can set; the defaults serve the shipped models on one machine.
+
+    Gateway and embedded Triton share this class, so that `ganserve up` can hand a child process
+    exactly what it was given itself.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="GANSERVE_", frozen=True)
+
+    # The gateway
+    host: str = Field("127.0.0.1", description="Address the gateway listens on.")
+    port: int = Field(8080, ge=1, le=65535, description="Port the gateway listens on.")
+    max_body_bytes: int = Field(1 << 20, gt=0, description="Largest request body accepted (413 beyond it).")
+    max_images_per_request: int = Field(64, gt=0, description="Most images one generate call may ask for.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe log line.")
+    log_format: Literal["json", "console"] = Field("json", description="JSON lines, or coloured text to read.")
+
+    # How the gateway uses Triton
+    triton_url: str = Field("127.0.0.1:8001", description="Triton's gRPC endpoint, host:port.")
+    catalog_refresh_seconds: float = Field(1.0, gt=0, description="How often Triton is asked what it serves.")
+    queue_limit: int = Field(
+        64, gt=0, description="Images of one model admitted at a time, waiting and running; 503 beyond."
+    )
+    default_deadline_seconds: float = Field(
+        30.0, gt=0, description="Deadline of a call that sends no `Prefer: wait=N` (504 beyond it)."
+    )
+    max_deadline_seconds: float = Field(120.0, gt=0, description="Longest `Prefer: wait=N` that is honoured.")
+    max_message_bytes: int = Field(
+        256 << 20, gt=0, description="Largest gRPC message exchanged with Triton, in bytes."
+    )
+
+    # The embedded Triton and its supervisor (`ganserve up`)
+    model_repository: Path = Field(Path("model_repository"), description="Folder of models Triton serves.")
+    triton_grpc_port: int = Field(8001, ge=1, le=65535, description="Port of the embedded Triton's gRPC endpoint.")
+    triton_http_port: int = Field(8000, ge=1, le=65535, description="Port of the embedded Triton's HTTP endpoint.")
+    triton_metrics_port: int = Field(8002, ge=1, le=65535, description="Port of the embedded Triton's metrics.")
+    start_timeout_seconds: float = Field(120.0, gt=0, description="How long a start may take until ready.")
+    stop_timeout_seconds: float = Field(
+        15.0, gt=0, description="How long a process may take to stop by itself before it is killed."
+    )
+    restart_limit: int = Field(
+        5, ge=0, description="Crashes of Triton within the restart window that are answered by a restart."
+    )
+    restart_window_seconds: float = Field(300.0, gt=0, description="The window in which crashes are counted.")

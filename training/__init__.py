@@ -1,0 +1,1 @@
+"""The offline package: real data in, trained and exported image GANs out."""
