@@ -14,6 +14,9 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
 
 ARGS ?=
 
+# pyproject.toml resolves for Linux x86-64 below Python 3.13 only, so these markers say nothing.
+PLAIN_MARKERS := s/ and platform_machine == 'x86_64' and sys_platform == 'linux'//; s/ ; python_full_version < '3.13'$$//; s/ and python_full_version < '3.13'$$//
+
 .PHONY: help serve test lint format typecheck unit bench constraints install clean
 
 help: ## List the targets
@@ -45,10 +48,10 @@ bench: $(VENV)/.dev ## Measure gateway and runtime overhead, as ratios
 
 constraints: $(VENV)/.dev ## Renew constraints.txt from pyproject.toml
 	$(PIP) install --quiet uv
-	{ sed -n '/^#/p' constraints.txt; printf 'torch==2.13.0\n' \
+	{ grep '^#' constraints.txt; printf 'torch==2.13.0\n' \
 	  | $(BIN)/uv pip compile --universal --python-version 3.10 --all-extras --no-annotate --no-header \
 	    --quiet --upgrade --constraints - pyproject.toml \
-	  | grep -vE '^(cuda-|nvidia-[^p]|triton==)'; } > constraints.txt.new
+	  | grep -vE '^(cuda-|nvidia-[^p]|triton==)' | sed "$(PLAIN_MARKERS)"; } > constraints.txt.new
 	mv constraints.txt.new constraints.txt
 
 clean: ## Remove what the other targets made (data/ and runs/ stay)
