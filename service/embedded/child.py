@@ -1,0 +1,132 @@
+"""A child process of the supervisor: its output is kept, and it never outlives the supervisor."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+
+_PR_SET_PDEATHSIG = 1
+_KEPT_LINES = 200
+_LONGEST_LINE = 1 << 20
+# After the process has ended, how long its helpers may keep the pipe open before reading stops.
+_DRAIN_SECONDS = 0.5
+
+_libc = ctypes.CDLL(None)
+
+
+class ChildProcess:
+    """A process in a session, and so a process group, of its own.
+
+    The terminal's Ctrl-C therefore reaches the supervisor alone, which stops its children in order; and what
+    a killed child leaves running in its group can be killed with it.
+    """
+
+    def __init__(
+        self, name: str, process: asyncio.subprocess.Process, forward: Callable[[str], None] | None
+    ) -> None:
+        self.name = name
+        self._process = process
+        self._forward = forward
+        self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
+        self._reading = asyncio.create_task(self._read())
+        self.ended = asyncio.create_task(self._wait())
+        """Done when the process has ended and its output is read."""
+
+    @classmethod
+    async def start(
+        cls,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        forward: Callable[[str], None] | None,
+        parent_death_signal: signal.Signals,
+    ) -> ChildProcess:
+        """Start `command`.
+
+        Args:
+            name: What messages call the process.
+            command: Program and arguments.
+            environment: The whole environment of the process.
+            forward: Called with every line of output, without its newline.
+            parent_death_signal: What the kernel sends the process should the supervisor be killed.
+
+        Raises:
+            OSError: The program cannot be started.
+        """
+        parent = os.getpid()
+
+        def die_with_parent() -> None:
+            # Runs between fork and exec. The kernel ties this to the thread that forked: the main thread.
+            _libc.prctl(_PR_SET_PDEATHSIG, int(parent_death_signal), 0, 0, 0)
+            if os.getppid() != parent:  # killed before the line above
+                os._exit(1)
+
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            env=dict(environment),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=die_with_parent,
+            limit=_LONGEST_LINE,
+        )
+        return cls(name, process, forward)
+
+    @property
+    def pid(self) -> int:
+        """Process id, and id of the process group."""
+        return self._process.pid
+
+    def last_lines(self, count: int) -> list[str]:
+        """The last lines of its output, at most `count`."""
+        return list(self._lines)[-count:]
+
+    def how_it_ended(self) -> str:
+        """The end in words: the exit code, or the signal's name."""
+        code = self._process.returncode
+        if code is None:
+            return "is still running"
+        if code < 0:
+            return f"was killed by {signal.Signals(-code).name}"
+        return f"ended with exit code {code}"
+
+    async def stop(self, timeout: float) -> None:
+        """Ask the process to stop, kill it after `timeout` seconds, and kill what is left of its group."""
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGTERM)
+            await asyncio.wait({self.ended}, timeout=timeout)
+        self.kill()
+        await self.ended
+
+    def kill(self) -> None:
+        """Kill the process and its group at once."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    async def _wait(self) -> None:
+        await self._process.wait()
+        await asyncio.wait({self._reading}, timeout=_DRAIN_SECONDS)
+        self._reading.cancel()
+
+    async def _read(self) -> None:
+        stream = self._process.stdout
+        assert stream is not None
+        while True:
+            try:
+                line = await stream.readline()
+            except ValueError:  # longer than any line that is worth keeping
+                continue
+            if not line:
+                return
+            text = line.decode("utf-8", "replace").rstrip("\r\n")
+            self._lines.append(text)
+            if self._forward is not None:
+                self._forward(text)
