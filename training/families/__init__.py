@@ -1,0 +1,1 @@
+"""Families of GANs: their networks, losses and one optimisation step each."""

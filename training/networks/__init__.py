@@ -1,0 +1,1 @@
+"""Networks, one file each, written from their papers."""
