@@ -46,11 +46,13 @@ def platform_problem(
         return f"The embedded Triton runs on Linux x86-64 only, and this is {system} {machine}; {elsewhere}."
     glibc = glibc or _glibc()
     if glibc is None:
-        return f"The embedded Triton needs glibc 2.35 or newer, and this system has another libc; {elsewhere}."
+        return (
+            f"The embedded Triton needs glibc 2.35 or newer, and this system has another libc; {elsewhere}."
+        )
     if glibc < _OLDEST_GLIBC:
         return (
-            f"The embedded Triton needs glibc 2.35 or newer (Debian 12, Ubuntu 22.04, RHEL 10), and this system "
-            f"has {glibc[0]}.{glibc[1]}; {elsewhere}."
+            f"The embedded Triton needs glibc 2.35 or newer (Debian 12, Ubuntu 22.04, RHEL 10), and this "
+            f"system has {glibc[0]}.{glibc[1]}; {elsewhere}."
         )
     return None
 
@@ -95,9 +97,13 @@ def libpython_problem() -> str | None:
 def missing_libpython_message(base_prefix: Path, version: tuple[int, int]) -> str:
     """What to install so that an interpreter at `base_prefix` has a libpython."""
     name = f"{version[0]}.{version[1]}"
-    lacks = f"Triton runs the models in libpython{name}.so.1.0, and the Python at {base_prefix} comes without it"
+    lacks = (
+        f"Triton runs the models in libpython{name}.so.1.0, and the Python at {base_prefix} comes without it"
+    )
     if base_prefix == Path("/usr"):
-        return f"{lacks}; install it with: apt-get install libpython{name} (Fedora, RHEL: dnf install python3-libs)."
+        return (
+            f"{lacks}; install it with: apt-get install libpython{name} (Fedora: dnf install python3-libs)."
+        )
     if ".pyenv" in base_prefix.parts or "pyenv" in base_prefix.parts:
         return (
             f"{lacks}, being a static build; build a shared one with: "

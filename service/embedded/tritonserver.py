@@ -70,7 +70,7 @@ def find_wheel() -> Wheel:
 
 
 def find_libpython() -> Path | None:
-    """The running interpreter's own shared library, which Triton's Python backend loads; None if it has none."""
+    """The running interpreter's own shared library, which Triton's Python backend loads, or None."""
     name = f"libpython{sys.version_info.major}.{sys.version_info.minor}.so.1.0"
     folders = (
         sysconfig.get_config_var("LIBDIR"),
@@ -179,7 +179,7 @@ class RunDirectory:
         )
 
     def _environment(self) -> dict[str, str]:
-        """The environment in which the stubs find libpython and, as `python3` on the path, our environment."""
+        """The variables by which the stubs find libpython and, as `python3` on the PATH, our packages."""
         environment = dict(os.environ)
         libraries = [str(self.path / "libpython"), str(self._wheel.libraries)]
         if inherited := environment.get("LD_LIBRARY_PATH"):
@@ -202,8 +202,8 @@ class RunDirectory:
 def _make_environment(path: Path) -> None:
     """Make a virtual environment at `path` that imports what the running interpreter imports.
 
-    A stub starts an isolated interpreter: it takes no packages from variables such as PYTHONPATH, but asks, as
-    every Python does, whether the `python3` found first on the PATH lies in a virtual environment.
+    A stub starts an isolated interpreter: it takes no packages from variables such as PYTHONPATH, but asks,
+    as every Python does, whether the `python3` found first on the PATH lies in a virtual environment.
     """
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     base = Path(sys.base_exec_prefix) / "bin"

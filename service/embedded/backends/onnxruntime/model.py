@@ -19,7 +19,7 @@ import triton_python_backend_utils as pb_utils
 
 
 class TritonPythonModel:
-    """One instance of one model: an ONNX Runtime session, and the batch that Triton gathered run through it."""
+    """One instance of one model: an ONNX Runtime session that the batches gathered by Triton run through."""
 
     def initialize(self, args: dict[str, str]) -> None:
         """Open the version's model file.
@@ -29,7 +29,7 @@ class TritonPythonModel:
 
         Raises:
             pb_utils.TritonModelException: The file is missing, is not the one its card describes, or cannot
-                be opened on the device asked for; Triton then reports the model as unavailable, with this text.
+                be opened on the device asked for; Triton then reports the model as unavailable, and why.
         """
         config = json.loads(args["model_config"])
         filename = config.get("default_model_filename") or "model.onnx"
@@ -122,7 +122,7 @@ class TritonPythonModel:
 class _Pending:
     """A request that is to be computed: its place among the answers, its inputs, the outputs it wants."""
 
-    def __init__(self, index: int, arrays: dict[str, np.ndarray], wanted: set[str]) -> None:
+    def __init__(self, index: int, arrays: dict[str, np.ndarray[Any, Any]], wanted: set[str]) -> None:
         self.index = index
         self.arrays = arrays
         self.wanted = wanted

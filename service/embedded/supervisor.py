@@ -1,0 +1,323 @@
+"""`ganserve up`: Triton and the gateway as children of one process that starts, watches and stops them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import httpx
+from pydantic import SecretStr
+
+from service.embedded import preflight
+from service.embedded.child import ChildProcess
+from service.embedded.tritonserver import ADDRESS, Launch, RunDirectory, remove_leftovers
+from service.settings import Settings
+
+GATEWAY_COMMAND = (sys.executable, "-m", "service.cli", "gateway")
+
+_POLL_SECONDS = 0.05
+_PROBE_TIMEOUT_SECONDS = 5.0
+_REPORTED_LINES = 20
+_LONGEST_BACKOFF_SECONDS = 5.0
+
+
+class SupervisorError(Exception):
+    """Why everything was stopped, as a text for the terminal."""
+
+
+class Supervisor:
+    """Runs the embedded Triton and the gateway until it is told to stop or cannot go on.
+
+    A crash of the gateway, or of Triton before everything was ready, ends the run. A later crash of Triton is
+    announced and answered by a restart while the gateway stays up and reports itself not ready.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        gateway_command: Sequence[str] = GATEWAY_COMMAND,
+        say: Callable[[str], None] = print,
+        verbose: bool = False,
+    ) -> None:
+        """Take what is needed; nothing is started yet.
+
+        Args:
+            settings: Ports, folders, timeouts; handed on to the gateway as it is.
+            gateway_command: What to run as the gateway.
+            say: Prints one message, or one line of a child's output.
+            verbose: Whether Triton's log is printed as well.
+        """
+        self._settings = settings
+        self._gateway_command = tuple(gateway_command)
+        self._say = say
+        self._verbose = verbose
+        self._children: list[ChildProcess] = []
+        self._launch: Launch | None = None
+
+    def run(self) -> None:
+        """Start everything, and return when SIGINT, SIGTERM or SIGHUP has stopped it.
+
+        Raises:
+            SupervisorError: Something keeps it from starting, or a process crashed and all were stopped.
+        """
+        if found := preflight.problems(self._settings):
+            raise SupervisorError("\n".join(found))
+        # The main thread forks the children: the kernel ties their lives to that very thread.
+        asyncio.run(self._run())
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        asked_to_stop = asyncio.Event()
+
+        def on_signal() -> None:
+            if asked_to_stop.is_set():  # asked twice: at once, then
+                for child in self._children:
+                    child.kill()
+            asked_to_stop.set()
+
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, on_signal)
+        remove_leftovers()
+        directory = RunDirectory()
+        try:
+            async with httpx.AsyncClient(trust_env=False, timeout=_PROBE_TIMEOUT_SECONDS) as http:
+                supervision = asyncio.create_task(self._supervise(directory, http))
+                stopping = asyncio.create_task(asked_to_stop.wait())
+                await asyncio.wait({supervision, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                stopping.cancel()
+                if supervision.done():
+                    await supervision  # raises
+                else:
+                    self._say("Stopping…")
+                    supervision.cancel()
+                    await asyncio.wait({supervision})
+        finally:
+            # The gateway first: it answers what it has accepted while Triton still computes.
+            for child in reversed(self._children):
+                await child.stop(self._settings.stop_timeout_seconds)
+            directory.remove()
+
+    async def _supervise(self, directory: RunDirectory, http: httpx.AsyncClient) -> None:
+        started = time.monotonic()
+        triton = await self._start_triton(directory)
+        gateway = await self._start_gateway()
+        await self._until_ready(http, triton, gateway)
+        await self._announce(http, time.monotonic() - started)
+        crashes: deque[float] = deque()
+        while True:
+            await asyncio.wait({triton.ended, gateway.ended}, return_when=asyncio.FIRST_COMPLETED)
+            if gateway.ended.done():
+                raise _crash(gateway)
+            crashed = time.monotonic()
+            reason = _crash(triton)
+            while True:
+                await self._clear_away(triton)
+                triton = await self._restart(directory, reason, crashes)
+                try:
+                    await self._until_ready(http, triton, gateway)
+                except SupervisorError as error:
+                    if gateway.ended.done():
+                        raise
+                    reason = error  # it crashed again, or hangs
+                else:
+                    break
+            self._say(f"Triton serves again, {time.monotonic() - crashed:.1f} s after it went down.")
+
+    async def _restart(
+        self, directory: RunDirectory, reason: SupervisorError, crashes: deque[float]
+    ) -> ChildProcess:
+        """Say why Triton has to be started anew and do so, unless that happens too often."""
+        now = time.monotonic()
+        crashes.append(now)
+        while crashes[0] < now - self._settings.restart_window_seconds:
+            crashes.popleft()
+        if len(crashes) > self._settings.restart_limit:
+            raise SupervisorError(
+                f"{reason}\nThat was crash {len(crashes)} within {self._settings.restart_window_seconds:g} s and "
+                f"the limit is {self._settings.restart_limit} (GANSERVE_RESTART_LIMIT): everything is stopped."
+            )
+        self._say(f"{reason}\nRestarting it; until then the gateway answers 503.")
+        if len(crashes) > 1:
+            await asyncio.sleep(min(0.5 * 2 ** (len(crashes) - 2), _LONGEST_BACKOFF_SECONDS))
+        return await self._start_triton(directory)
+
+    async def _start_triton(self, directory: RunDirectory) -> ChildProcess:
+        self._launch = directory.launch(self._settings, verbose=self._verbose)
+        return await self._start(
+            "Triton",
+            self._launch.command,
+            self._launch.environment,
+            forward="triton  | " if self._verbose else None,
+            # A SIGTERM, so that it takes its model processes and shared memory with it.
+            parent_death_signal=signal.SIGTERM,
+        )
+
+    async def _start_gateway(self) -> ChildProcess:
+        return await self._start(
+            "The gateway",
+            self._gateway_command,
+            gateway_environment(self._settings),
+            forward="gateway | ",
+            parent_death_signal=signal.SIGKILL,
+        )
+
+    async def _start(
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: dict[str, str],
+        *,
+        forward: str | None,
+        parent_death_signal: signal.Signals,
+    ) -> ChildProcess:
+        def say(line: str) -> None:
+            self._say(f"{forward}{line}")
+
+        try:
+            child = await ChildProcess.start(
+                name,
+                command,
+                environment,
+                forward=None if forward is None else say,
+                parent_death_signal=parent_death_signal,
+            )
+        except OSError as error:
+            raise SupervisorError(f"{name} cannot be started: {command[0]}: {error.strerror}.") from None
+        self._children.append(child)
+        return child
+
+    async def _clear_away(self, triton: ChildProcess) -> None:
+        """Remove what a Triton that did not stop by itself leaves behind: model processes, shared memory."""
+        await triton.stop(0)
+        self._children.remove(triton)
+        if self._launch is not None:
+            self._launch.remove_shared_memory()
+
+    async def _until_ready(
+        self, http: httpx.AsyncClient, triton: ChildProcess, gateway: ChildProcess
+    ) -> None:
+        """Return when the gateway says it is ready.
+
+        Raises:
+            SupervisorError: One of them ended, no model can be served, or it takes too long.
+        """
+        probing = asyncio.create_task(self._probe(http))
+        try:
+            await asyncio.wait(
+                {probing, triton.ended, gateway.ended},
+                timeout=self._settings.start_timeout_seconds,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            for child in (triton, gateway):
+                if child.ended.done():
+                    raise _crash(child)
+            if not probing.done():
+                raise SupervisorError(
+                    f"Nothing was ready after {self._settings.start_timeout_seconds:g} s "
+                    "(GANSERVE_START_TIMEOUT_SECONDS). "
+                    + "\n".join(_last_output(c) for c in (triton, gateway))
+                )
+            await probing
+        finally:
+            probing.cancel()
+
+    async def _probe(self, http: httpx.AsyncClient) -> None:
+        await _until_ok(http, f"http://{ADDRESS}:{self._settings.triton_http_port}/v2/health/ready")
+        index = await self._index(http)
+        refused = [entry for entry in index if entry.get("state") != "READY"]
+        for entry in refused:
+            reason = " ".join(str(entry.get("reason", "unknown reason")).split())
+            self._say(f"Not served: {entry['name']}: {reason}")
+        if len(refused) == len(index):
+            raise SupervisorError(
+                f"None of the models in {self._settings.model_repository.resolve()} can be served."
+            )
+        await _until_ok(http, f"{_reachable_url(self._settings)}/readyz")
+
+    async def _index(self, http: httpx.AsyncClient) -> list[dict[str, Any]]:
+        url = f"http://{ADDRESS}:{self._settings.triton_http_port}/v2/repository/index"
+        response = await http.post(url)
+        index: list[dict[str, Any]] = response.raise_for_status().json()
+        return index
+
+    async def _announce(self, http: httpx.AsyncClient, seconds: float) -> None:
+        url = public_url(self._settings)
+        try:
+            response = await http.get(f"{_reachable_url(self._settings)}/v1/models")
+            cards = response.raise_for_status().json()["data"]
+        except (httpx.HTTPError, ValueError, KeyError):
+            cards = []  # it is ready all the same
+        lines = [f"\nganserve is ready after {seconds:.1f} s.\n"]
+        lines += [f"  {'Models' if not n else '':7} {_describe(card)}" for n, card in enumerate(cards)]
+        lines += [f"  API     {url}", f"  Docs    {url}/docs"]
+        generators = [card["name"] for card in cards if card.get("kind") == "generator"]
+        if generators:
+            lines += ["", "Try it:", f'  curl -sS "{url}/v1/models/{generators[0]}/images/7.png" -o 7.png']
+        self._say("\n".join([*lines, "", "Ctrl-C stops everything.", ""]))
+
+
+def gateway_environment(settings: Settings) -> dict[str, str]:
+    """The environment in which a gateway reads the same settings, and finds the embedded Triton."""
+    environment = dict(os.environ)
+    for name in settings.model_fields_set:
+        value = getattr(settings, name)
+        if value is None:
+            continue
+        if isinstance(value, SecretStr):
+            text = value.get_secret_value()
+        elif isinstance(value, (list, dict, tuple, set, frozenset)):
+            text = settings.model_dump_json(include={name}).split(":", 1)[1][:-1]
+        else:
+            text = str(value)
+        environment[f"GANSERVE_{name.upper()}"] = text
+    environment["GANSERVE_TRITON_URL"] = f"{ADDRESS}:{settings.triton_grpc_port}"
+    environment["PYTHONUNBUFFERED"] = "1"
+    return environment
+
+
+def public_url(settings: Settings) -> str:
+    """The gateway's address as a person on this machine would type it."""
+    local = settings.host in ("127.0.0.1", "0.0.0.0", "::", "::1")  # noqa: S104 - compared, not bound
+    return f"http://{'localhost' if local else _bracketed(settings.host)}:{settings.port}"
+
+
+def _reachable_url(settings: Settings) -> str:
+    wildcard = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
+    return f"http://{_bracketed(wildcard.get(settings.host, settings.host))}:{settings.port}"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+async def _until_ok(http: httpx.AsyncClient, url: str) -> None:
+    while True:
+        try:
+            if (await http.get(url)).status_code == httpx.codes.OK:
+                return
+        except httpx.HTTPError:
+            pass  # not listening yet
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+def _crash(child: ChildProcess) -> SupervisorError:
+    return SupervisorError(f"{child.name} {child.how_it_ended()}. {_last_output(child)}")
+
+
+def _last_output(child: ChildProcess) -> str:
+    lines = child.last_lines(_REPORTED_LINES)
+    if not lines:
+        return f"{child.name} had printed nothing."
+    return "\n".join([f"{child.name} printed last:", *(f"    {line}" for line in lines)])
+
+
+def _describe(card: dict[str, Any]) -> str:
+    resolution = f", {card['resolution']}×{card['resolution']}" if card.get("resolution") else ""
+    return f"{card.get('name')} ({card.get('kind')}{resolution})"
