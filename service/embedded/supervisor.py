@@ -140,8 +140,9 @@ class Supervisor:
             crashes.popleft()
         if len(crashes) > self._settings.restart_limit:
             raise SupervisorError(
-                f"{reason}\nThat was crash {len(crashes)} within {self._settings.restart_window_seconds:g} s and "
-                f"the limit is {self._settings.restart_limit} (GANSERVE_RESTART_LIMIT): everything is stopped."
+                f"{reason}\nThat was crash {len(crashes)} within "
+                f"{self._settings.restart_window_seconds:g} s, and {self._settings.restart_limit} are put up "
+                "with (GANSERVE_RESTART_LIMIT): everything is stopped."
             )
         self._say(f"{reason}\nRestarting it; until then the gateway answers 503.")
         if len(crashes) > 1:

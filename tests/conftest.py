@@ -1,0 +1,54 @@
+"""Fixtures that several folders of tests share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.toy_repository import write_toy_repository
+from tests.triton_process import TritonProcess
+
+SHIPPED_MODELS = Path(__file__).parents[1] / "model_repository"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_from_outside() -> Iterator[None]:
+    """What the developer's shell sets must not decide whether tests pass."""
+    outside = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("GANSERVE_")}
+    yield
+    os.environ.update(outside)
+
+
+@pytest.fixture(scope="session")
+def toy_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model repository with the generator `toy` alone. Read only: write your own to change one."""
+    return write_toy_repository(tmp_path_factory.mktemp("toy_repository"))
+
+
+@pytest.fixture(scope="session")
+def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonProcess]:
+    """A Triton that serves `toy` and the shipped models to all tests: do not kill it, change no model."""
+    repository = write_toy_repository(tmp_path_factory.mktemp("repository"))
+    for config in SHIPPED_MODELS.glob("*/config.pbtxt"):
+        shutil.copytree(config.parent, repository / config.parent.name)
+    process = TritonProcess(repository, tmp_path_factory.mktemp("triton") / "log").start()
+    yield process
+    process.close()
+
+
+@pytest.fixture
+def start_triton(tmp_path: Path) -> Iterator[Callable[[Path], TritonProcess]]:
+    """Starts a Triton over a repository, for one test to kill, restart or starve; closed afterwards."""
+    processes: list[TritonProcess] = []
+
+    def start(repository: Path) -> TritonProcess:
+        processes.append(TritonProcess(repository, tmp_path / f"triton-{len(processes)}.log"))
+        return processes[-1].start()
+
+    yield start
+    for process in processes:
+        process.close()

@@ -1,0 +1,118 @@
+"""A real Triton for tests: the embedded one, on ports of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from service.embedded.tritonserver import Launch, RunDirectory
+from service.settings import Settings
+
+START_TIMEOUT_SECONDS = 60
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports nobody listens on, below the range from which the kernel gives ports to outgoing connections."""
+    sockets: list[socket.socket] = []
+    try:
+        while len(sockets) < count:
+            probe = socket.socket()
+            try:
+                probe.bind(("127.0.0.1", random.randrange(20000, 32000)))
+            except OSError:
+                probe.close()
+            else:
+                sockets.append(probe)
+        return [probe.getsockname()[1] for probe in sockets]
+    finally:
+        for probe in sockets:
+            probe.close()
+
+
+class TritonProcess:
+    """One tritonserver over a model repository, which can be killed and started again on the same ports."""
+
+    def __init__(self, repository: Path, log: Path) -> None:
+        grpc_port, http_port, metrics_port = free_ports(3)
+        self.repository = repository
+        self.settings = Settings(
+            model_repository=repository,
+            triton_grpc_port=grpc_port,
+            triton_http_port=http_port,
+            triton_metrics_port=metrics_port,
+            stop_timeout_seconds=10,
+        )
+        self.grpc_url = f"127.0.0.1:{grpc_port}"
+        self.http_url = f"http://127.0.0.1:{http_port}"
+        self.metrics_url = f"http://127.0.0.1:{metrics_port}/metrics"
+        self._log = log
+        self._directory = RunDirectory()
+        self._launch: Launch | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> TritonProcess:
+        """Start, and return once all models are loaded or refused."""
+        self._launch = self._directory.launch(self.settings)
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._launch.command,
+                env=self._launch.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        while time.monotonic() < deadline and self._process.poll() is None:
+            with contextlib.suppress(httpx.HTTPError):
+                if httpx.get(f"{self.http_url}/v2/health/ready", trust_env=False).status_code == 200:
+                    return self
+            time.sleep(0.05)
+        self.close()
+        raise RuntimeError(f"Triton did not start:\n{self.log_tail()}")
+
+    def index(self) -> dict[str, dict[str, Any]]:
+        """Triton's repository index by model name: `state`, and `reason` where a model is not served."""
+        response = httpx.post(f"{self.http_url}/v2/repository/index", trust_env=False)
+        return {entry["name"]: entry for entry in response.json()}
+
+    def log_tail(self) -> str:
+        return self._log.read_text(errors="replace")[-4000:]
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash would; its model processes go too."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        assert self._launch is not None
+        self._launch.remove_shared_memory()
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit code."""
+        assert self._process is not None
+        self._process.terminate()
+        try:
+            return self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+
+    def close(self) -> None:
+        """Stop if it runs, and remove what it used."""
+        if self._process is not None and self._process.poll() is None:
+            self.stop()
+        self._directory.remove()
