@@ -23,8 +23,16 @@ class Settings(BaseSettings):
     port: int = Field(8080, ge=1, le=65535, description="Port the gateway listens on.")
     max_body_bytes: int = Field(1 << 20, gt=0, description="Largest request body accepted (413 beyond it).")
     max_images_per_request: int = Field(64, gt=0, description="Most images one generate call may ask for.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe log line.")
-    log_format: Literal["json", "console"] = Field("json", description="JSON lines, or coloured text to read.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severe log line."
+    )
+    log_format: Literal["json", "console"] = Field(
+        "json", description="JSON lines, or coloured text to read."
+    )
+
+    drain_seconds: float = Field(
+        1.0, ge=0, description="How long `/readyz` says 503 after SIGTERM before the port closes."
+    )
 
     # How the gateway uses Triton
     triton_url: str = Field("127.0.0.1:8001", description="Triton's gRPC endpoint, host:port.")
@@ -42,9 +50,15 @@ class Settings(BaseSettings):
 
     # The embedded Triton and its supervisor (`ganserve up`)
     model_repository: Path = Field(Path("model_repository"), description="Folder of models Triton serves.")
-    triton_grpc_port: int = Field(8001, ge=1, le=65535, description="Port of the embedded Triton's gRPC endpoint.")
-    triton_http_port: int = Field(8000, ge=1, le=65535, description="Port of the embedded Triton's HTTP endpoint.")
-    triton_metrics_port: int = Field(8002, ge=1, le=65535, description="Port of the embedded Triton's metrics.")
+    triton_grpc_port: int = Field(
+        8001, ge=1, le=65535, description="Port of the embedded Triton's gRPC endpoint."
+    )
+    triton_http_port: int = Field(
+        8000, ge=1, le=65535, description="Port of the embedded Triton's HTTP endpoint."
+    )
+    triton_metrics_port: int = Field(
+        8002, ge=1, le=65535, description="Port of the embedded Triton's metrics."
+    )
     start_timeout_seconds: float = Field(120.0, gt=0, description="How long a start may take until ready.")
     stop_timeout_seconds: float = Field(
         15.0, gt=0, description="How long a process may take to stop by itself before it is killed."

@@ -1,0 +1,1 @@
+"""The HTTP contract: one router per resource, and what the routers share."""

@@ -1,0 +1,75 @@
+"""Request bodies: read with a limit, checked for their type, validated."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect, Request
+
+from service.api.problems import ProblemError
+from service.api.validation import accepted_fields, validation_problem
+
+Schema = TypeVar("Schema", bound=BaseModel)
+
+
+async def read_json(request: Request, schema: type[Schema], limit: int) -> Schema:
+    """Reads and validates a JSON body.
+
+    Args:
+        request: The request, its body not yet read.
+        schema: What the body must be.
+        limit: Most bytes accepted; counted while they arrive, whatever `Content-Length` says.
+
+    Returns:
+        The validated body.
+
+    Raises:
+        ProblemError: If the body is too large, of another type, or not valid.
+        ClientDisconnect: If the client leaves before the body is complete.
+    """
+    content_type = request.headers.get("content-type", "")
+    if not _is_json(content_type):
+        raise ProblemError(
+            "unsupported-media-type",
+            f"The body is {content_type!r}; this call reads application/json."
+            if content_type
+            else "The request has no Content-Type; this call reads application/json.",
+            headers={"accept": "application/json"},
+            accepted=["application/json"],
+        )
+    body = await _read(request, limit)
+    try:
+        return schema.model_validate_json(body)
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_context=False, include_input=False)
+        raise validation_problem(details, accepted_fields(schema)) from None
+
+
+async def _read(request: Request, limit: int) -> bytes | bytearray:
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > limit:
+        raise _too_large(limit)
+    body = bytearray()
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        body += message.get("body", b"")
+        if len(body) > limit:
+            raise _too_large(limit)
+        if not message.get("more_body", False):
+            return body
+
+
+def _too_large(limit: int) -> ProblemError:
+    return ProblemError("body-too-large", f"The body is larger than {limit} bytes.", limit_bytes=limit)
+
+
+@lru_cache(maxsize=64)
+def _is_json(content_type: str) -> bool:
+    media_type, _, parameters = content_type.partition(";")
+    media_type = media_type.strip().lower()
+    charset = parameters.lower().replace(" ", "").replace('"', "")
+    return media_type == "application/json" and charset in ("", "charset=utf-8", "charset=utf8")

@@ -1,0 +1,57 @@
+"""What the routers share, handed over by `create_app`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from fastapi import Request
+
+from service.admission import AdmissionQueue
+from service.cards import Generator
+from service.catalog import Catalog
+from service.settings import Settings
+from service.synthesis import Synthesizer
+from service.telemetry.metrics import Metrics
+from service.triton import Triton
+
+
+@dataclass
+class Services:
+    """The parts of one gateway; exists while its event loop runs.
+
+    Attributes:
+        draining: Set when shutdown begins, so that readiness goes before the port closes.
+    """
+
+    settings: Settings
+    metrics: Metrics
+    triton: Triton
+    catalog: Catalog
+    synthesizer: Synthesizer
+    draining: bool = False
+    _queues: dict[str, AdmissionQueue] = field(default_factory=dict)
+
+    def queue_for(self, model: Generator) -> AdmissionQueue:
+        """The admission queue of a model, which outlives reloads of the model.
+
+        Args:
+            model: From the catalog.
+
+        Returns:
+            Its queue, with the window that suits the model's batches now.
+        """
+        # Two batches an instance: one running, one waiting in Triton, so that it never idles.
+        size = min(model.mapping.max_batch_size, model.synthesis.max_batch_size)
+        window = 2 * size * model.synthesis.instances
+        queue = self._queues.get(model.name)
+        if queue is None:
+            queue = self._queues[model.name] = AdmissionQueue(self.settings.queue_limit, window)
+            self.metrics.watch_queue(model.name, lambda queue=queue: queue.admitted)  # type: ignore[misc]
+        queue.window = window
+        return queue
+
+
+def services_of(request: Request) -> Services:
+    """The services of the gateway that received this request."""
+    services: Services = request.app.state.services
+    return services

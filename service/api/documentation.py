@@ -1,0 +1,220 @@
+"""What the OpenAPI document says beside the code: examples, headers and the problems of each call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from service.api.problems import MEDIA_TYPE, PROBLEMS
+from service.api.rendering import NPY
+from service.api.schemas import (
+    EXAMPLE_DIGEST,
+    GenerateResponse,
+    HealthStatus,
+    ModelCard,
+    ModelList,
+    ProblemDescription,
+    ProblemList,
+)
+from service.images.encode import MEDIA_TYPES
+
+_BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
+_EVERY_CALL: Final = ("internal-error",)
+_INFERENCE: Final = (
+    "model-not-found",
+    "invalid-request",
+    "wrong-model-kind",
+    "inference-failed",
+    "queue-full",
+    "triton-unavailable",
+    "model-unavailable",
+    "deadline-exceeded",
+)
+_CARD: Final[Mapping[str, Any]] = {
+    "name": "terrain",
+    "kind": "generator",
+    "version": "1",
+    "digest": EXAMPLE_DIGEST,
+    "state": "READY",
+    "family": "stylegan",
+    "resolution": 64,
+}
+
+
+def _header(description: str) -> dict[str, Any]:
+    return {"description": description, "schema": {"type": "string"}}
+
+
+_HEADERS: Final = {
+    "x-request-id": _header("The client's own id if it sent a usable one, else a new one."),
+    "server-timing": _header("Milliseconds in queue, infer, encode and in total."),
+}
+_IMAGE_HEADERS: Final = {
+    **_HEADERS,
+    "x-model": _header("Name of the model."),
+    "x-model-digest": _header("Digest of the model that made the pixels."),
+    "x-pixels-sha256": _header("sha256 of the raw RGB bytes of the image (or sheet, or array)."),
+}
+_CACHE_HEADERS: Final = {
+    "etag": _header("Strong; made of the recipe."),
+    "cache-control": _header("`immutable` if pinned by `digest=`, else `no-cache`."),
+}
+_PREFER: Final = {
+    "name": "Prefer",
+    "in": "header",
+    "required": False,
+    "description": "`wait=SECONDS` (RFC 7240): deadline of the call, then 504.",
+    "schema": {"type": "string"},
+    "example": "wait=10",
+}
+
+
+def _problems(*slugs: str) -> dict[int | str, dict[str, Any]]:
+    responses: dict[int | str, dict[str, Any]] = {}
+    for slug in (*slugs, *_EVERY_CALL):
+        problem = PROBLEMS[slug]
+        response = responses.setdefault(
+            problem.status,
+            {
+                "description": "",
+                "headers": dict(_HEADERS),
+                "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": {}}},
+            },
+        )
+        response["description"] = "; ".join(filter(None, (response["description"], problem.title)))
+        if problem.status == 503:
+            response["headers"]["retry-after"] = _header("Whole seconds.")
+        response["content"][MEDIA_TYPE]["examples"][slug] = {
+            "summary": problem.title,
+            "value": {
+                "type": problem.uri,
+                "title": problem.title,
+                "status": problem.status,
+                "detail": problem.description,
+                "instance": "/v1/generate",
+                "request_id": "0f3cde6a4b1f4e0d8a0f5be3e3f0a7d2",
+            },
+        }
+    return responses
+
+
+def _json(model: type[Any], example: Any) -> dict[str, Any]:
+    return {
+        "model": model,
+        "description": "Done",
+        "headers": _HEADERS,
+        "content": {"application/json": {"example": example}},
+    }
+
+
+GENERATE_DOCS: Final[dict[str, Any]] = {
+    "responses": {
+        200: {
+            "model": GenerateResponse,
+            "description": "The images, as `Accept` asked for them",
+            "headers": _IMAGE_HEADERS,
+            "content": {
+                **dict.fromkeys(MEDIA_TYPES.values(), _BINARY),
+                "application/zip": _BINARY,
+                NPY: _BINARY,
+            },
+        },
+        **_problems(
+            "not-acceptable", "body-too-large", "unsupported-media-type", "too-many-images", *_INFERENCE
+        ),
+    },
+    "openapi_extra": {
+        "parameters": [_PREFER],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {"$ref": "#/components/schemas/GenerateRequest"},
+                    "examples": {
+                        "one image": {"value": {"model": "terrain", "seeds": [42]}},
+                        "a run of seeds": {
+                            "value": {"model": "terrain", "seed": 100, "n": 4, "truncation": 0.7}
+                        },
+                        "every parameter": {
+                            "value": {
+                                "model": "terrain",
+                                "seeds": [1, 2],
+                                "truncation": 0.5,
+                                "truncation_cutoff": 2,
+                                "noise": 7,
+                                "format": "webp",
+                                "quality": 80,
+                            }
+                        },
+                    },
+                }
+            },
+        },
+    },
+}
+
+IMAGE_DOCS: Final[dict[str, Any]] = {
+    "responses": {
+        200: {
+            "description": "The image",
+            "headers": {**_IMAGE_HEADERS, **_CACHE_HEADERS},
+            "content": dict.fromkeys(MEDIA_TYPES.values(), _BINARY),
+        },
+        304: {
+            "description": "The client has it already; nothing was computed",
+            "headers": {**_HEADERS, **_CACHE_HEADERS},
+        },
+        **_problems("digest-mismatch", *_INFERENCE),
+    },
+    "openapi_extra": {
+        "parameters": [
+            _PREFER,
+            {
+                "name": "If-None-Match",
+                "in": "header",
+                "required": False,
+                "description": "ETag of the copy the client has.",
+                "schema": {"type": "string"},
+            },
+        ]
+    },
+}
+
+MODELS_DOCS: Final[dict[str, Any]] = {
+    "responses": {200: _json(ModelList, {"data": [_CARD]}), **_problems("triton-unavailable")}
+}
+MODEL_DOCS: Final[dict[str, Any]] = {
+    "responses": {
+        200: _json(ModelCard, _CARD),
+        **_problems("model-not-found", "invalid-request", "triton-unavailable"),
+    }
+}
+HEALTHZ_DOCS: Final[dict[str, Any]] = {
+    "responses": {200: _json(HealthStatus, {"status": "ok"}), **_problems()}
+}
+READYZ_DOCS: Final[dict[str, Any]] = {
+    "responses": {200: _json(HealthStatus, {"status": "ready"}), **_problems("not-ready")}
+}
+METRICS_DOCS: Final[dict[str, Any]] = {
+    "responses": {
+        200: {
+            "description": "Metrics",
+            "headers": _HEADERS,
+            "content": {"text/plain": {"schema": {"type": "string"}, "example": "ganserve_triton_up 1.0\n"}},
+        },
+        **_problems(),
+    },
+}
+_QUEUE_FULL = PROBLEMS["queue-full"]
+_PAGE: Final = {
+    "type": _QUEUE_FULL.uri,
+    "title": _QUEUE_FULL.title,
+    "status": _QUEUE_FULL.status,
+    "description": _QUEUE_FULL.description,
+}
+PROBLEMS_DOCS: Final[dict[str, Any]] = {
+    "responses": {200: _json(ProblemList, {"data": [_PAGE]}), **_problems()}
+}
+PROBLEM_DOCS: Final[dict[str, Any]] = {
+    "responses": {200: _json(ProblemDescription, _PAGE), **_problems("not-found", "invalid-request")}
+}

@@ -1,0 +1,73 @@
+"""Exception handlers: whatever goes wrong while routing or in a router becomes a problem."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from service.api.problems import ProblemError, problem_response
+from service.api.schemas import ImageQuery
+from service.api.validation import accepted_fields, validation_problem
+from service.telemetry.records import record_of
+
+_PARAMETERS = {
+    "model": "name of a model",
+    "seed": "an integer from 0 to 4294967295",
+    "format": "png, jpg or webp",
+    "slug": "last part of a problem's `type`",
+    **accepted_fields(ImageQuery),
+}
+
+
+def install_handlers(app: FastAPI) -> None:
+    """Answers every exception that has a meaning for the client with `application/problem+json`.
+
+    Args:
+        app: The application.
+    """
+    app.add_exception_handler(ProblemError, _problem)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+
+
+def respond(request: Request, error: ProblemError) -> Response:
+    """Renders a problem and notes it as the outcome of the request.
+
+    Args:
+        request: The request that ends this way.
+        error: The problem.
+
+    Returns:
+        The response.
+    """
+    record = record_of(request.scope)
+    record.outcome = error.problem.slug
+    return problem_response(error, request.url.path, record.request_id)
+
+
+async def _problem(request: Request, error: Any) -> Response:
+    return respond(request, error)
+
+
+async def _invalid(request: Request, error: Any) -> Response:
+    return respond(request, validation_problem(error.errors(), _PARAMETERS, skip=1))
+
+
+async def _http(request: Request, error: Any) -> Response:
+    if error.status_code == 405:
+        allow = (error.headers or {}).get("Allow", "")
+        return respond(
+            request,
+            ProblemError(
+                "method-not-allowed",
+                f"{request.method} is not answered here.",
+                headers={"allow": allow},
+                accepted=[method.strip() for method in allow.split(",") if method.strip()],
+            ),
+        )
+    if error.status_code == 404:
+        return respond(request, ProblemError("not-found", f"Nothing is served at {request.url.path}."))
+    return respond(request, ProblemError("invalid-request", str(error.detail)))

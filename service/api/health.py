@@ -1,0 +1,42 @@
+"""`/healthz`, `/readyz` and `/metrics`, for whoever runs the gateway."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from service.api.context import services_of
+from service.api.documentation import HEALTHZ_DOCS, METRICS_DOCS, READYZ_DOCS
+from service.api.problems import ProblemError
+
+router = APIRouter(tags=["health"])
+
+_PROBE_TIMEOUT = 1.0
+
+
+@router.get("/healthz", summary="Is the gateway alive?", **HEALTHZ_DOCS)
+async def healthz() -> JSONResponse:
+    """200 for as long as the event loop turns, whatever Triton does."""
+    return JSONResponse({"status": "ok"}, headers={"cache-control": "no-store"})
+
+
+@router.get("/readyz", summary="Can it serve?", **READYZ_DOCS)
+async def readyz(request: Request) -> JSONResponse:
+    """200 if Triton answers now and serves at least one model, and the gateway is not shutting down."""
+    services = services_of(request)
+    if services.draining:
+        raise ProblemError("not-ready", "The gateway is shutting down.")
+    if await services.triton.is_live(_PROBE_TIMEOUT) != services.catalog.up:
+        await services.catalog.refresh()
+    if not services.catalog.up:
+        raise ProblemError("not-ready", "Triton does not answer.", headers={"retry-after": "2"})
+    if not services.catalog.names:
+        raise ProblemError("not-ready", "Triton serves no model yet.", headers={"retry-after": "2"})
+    return JSONResponse({"status": "ready"}, headers={"cache-control": "no-store"})
+
+
+@router.get("/metrics", summary="Prometheus metrics", **METRICS_DOCS)
+async def metrics(request: Request) -> Response:
+    """The gateway's metrics in the Prometheus text format."""
+    return Response(generate_latest(services_of(request).metrics.registry), media_type=CONTENT_TYPE_LATEST)

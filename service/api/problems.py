@@ -1,0 +1,198 @@
+"""Errors as RFC 9457 problem details: one table of types, one exception, one rendering."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from starlette.responses import Response
+
+MEDIA_TYPE = "application/problem+json"
+
+
+@dataclass(frozen=True)
+class ProblemType:
+    """One kind of error a client can meet; `slug` never changes its meaning."""
+
+    slug: str
+    title: str
+    status: int
+    description: str
+
+    @property
+    def uri(self) -> str:
+        """The `type` member: a path that this gateway answers with the description."""
+        return f"/problems/{self.slug}"
+
+
+PROBLEMS: Final[Mapping[str, ProblemType]] = {
+    problem.slug: problem
+    for problem in (
+        ProblemType("not-found", "No such path", 404, "Nothing is served at this path."),
+        ProblemType(
+            "model-not-found",
+            "No such model",
+            404,
+            "Triton serves no model of that name now; `accepted` lists those it serves.",
+        ),
+        ProblemType(
+            "method-not-allowed",
+            "Method not allowed",
+            405,
+            "The path exists, but not for this method; the `Allow` header names those it answers.",
+        ),
+        ProblemType(
+            "not-acceptable",
+            "No representation is acceptable",
+            406,
+            "`Accept` excludes every media type this call can answer with; `accepted` lists them.",
+        ),
+        ProblemType(
+            "digest-mismatch",
+            "The model is another one by now",
+            409,
+            "The URL pins a model digest with `digest=`, and the model served under that name has another.",
+        ),
+        ProblemType(
+            "body-too-large", "The request body is too large", 413, "`limit_bytes` says how large it may be."
+        ),
+        ProblemType(
+            "unsupported-media-type",
+            "Unsupported media type",
+            415,
+            "The body is of a type this call does not read; `accepted` lists those it does.",
+        ),
+        ProblemType(
+            "invalid-request",
+            "The request is not valid",
+            422,
+            "A field is missing, unknown or out of range; `errors` names each and what would be accepted.",
+        ),
+        ProblemType(
+            "too-many-images",
+            "Too many images asked for in one call",
+            422,
+            "Ask for fewer, or spread them over several calls; `limit` says how many one call may ask for.",
+        ),
+        ProblemType(
+            "wrong-model-kind",
+            "The model does not do this",
+            422,
+            "The call needs a model of another kind; `accepted` lists those that would do.",
+        ),
+        ProblemType(
+            "internal-error", "Internal error", 500, "A fault in the gateway; its log has the details."
+        ),
+        ProblemType(
+            "inference-failed",
+            "The model failed",
+            502,
+            "Triton ran the model and the model failed; the same request will probably fail again.",
+        ),
+        ProblemType(
+            "queue-full",
+            "Too much work is waiting",
+            503,
+            "The model's queue is full; `Retry-After` is computed from its length and what an image takes.",
+        ),
+        ProblemType(
+            "triton-unavailable",
+            "The inference server is away",
+            503,
+            "Triton does not answer; the gateway goes on trying and needs no restart.",
+        ),
+        ProblemType(
+            "model-unavailable",
+            "The model is changing",
+            503,
+            "Triton is loading, reloading or unloading the model; try again shortly.",
+        ),
+        ProblemType(
+            "not-ready",
+            "Not ready",
+            503,
+            "Triton is away, serves no model yet, or the gateway is shutting down.",
+        ),
+        ProblemType(
+            "deadline-exceeded",
+            "Not done in time",
+            504,
+            "The work was cancelled at the deadline; `Prefer: wait=SECONDS` asks for a longer one.",
+        ),
+    )
+}
+
+
+class ProblemError(Exception):
+    """Ends a request with a problem response."""
+
+    def __init__(
+        self,
+        slug: str,
+        detail: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        errors: Sequence[Mapping[str, Any]] = (),
+        **members: Any,
+    ) -> None:
+        """Describes one occurrence.
+
+        Args:
+            slug: A key of `PROBLEMS`.
+            detail: One sentence for the client's developer.
+            headers: Extra response headers.
+            errors: For invalid input: `{"field", "detail", "accepted"}` each.
+            members: Extension members of the problem object.
+        """
+        super().__init__(detail)
+        self.problem = PROBLEMS[slug]
+        self.detail = detail
+        self.headers = dict(headers or {})
+        self.members = {**({"errors": list(errors)} if errors else {}), **members}
+
+
+def invalid_field(field: str, detail: str, accepted: Any) -> ProblemError:
+    """The problem of one field that is well-formed but does not fit this model or service.
+
+    Args:
+        field: Dotted path of the field.
+        detail: What is wrong with it.
+        accepted: What would be accepted, as text or as a list of values.
+
+    Returns:
+        The exception to raise.
+    """
+    error = {"field": field, "detail": detail, "accepted": accepted}
+    return ProblemError("invalid-request", f"{field}: {detail}", errors=[error])
+
+
+def problem_response(error: ProblemError, instance: str, request_id: str) -> Response:
+    """Renders a problem.
+
+    Args:
+        error: What happened.
+        instance: Path of the request.
+        request_id: The id under which the logs have it.
+
+    Returns:
+        The response, with the status of the problem's type.
+    """
+    problem = error.problem
+    body = {
+        "type": problem.uri,
+        "title": problem.title,
+        "status": problem.status,
+        "detail": error.detail,
+        "instance": instance,
+        "request_id": request_id,
+        **error.members,
+    }
+    content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    return Response(
+        content,
+        status_code=problem.status,
+        media_type=MEDIA_TYPE,
+        headers={"cache-control": "no-store", **error.headers},
+    )

@@ -1,0 +1,71 @@
+"""The application: the only place where the parts are wired together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from fastapi import FastAPI
+
+from service.api import generate, health, images, models, problem_pages
+from service.api.context import Services
+from service.api.errors import install_handlers
+from service.api.head import HeadMiddleware
+from service.api.openapi import install_openapi
+from service.catalog import Catalog
+from service.images.encode import MEDIA_TYPES, encoder_fingerprint
+from service.settings import Settings
+from service.synthesis import Synthesizer
+from service.telemetry.metrics import Metrics, package_version
+from service.telemetry.requests import TelemetryMiddleware
+from service.triton import Triton
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Builds the gateway.
+
+    Nothing connects before the application starts, and nothing needs Triton to be there then.
+
+    Args:
+        settings: Where Triton is, and every limit.
+
+    Returns:
+        The ASGI application; while it runs, `app.state.services` holds its parts.
+    """
+    metrics = Metrics()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        triton = Triton(settings.triton_url, settings.max_message_bytes)
+        catalog = Catalog(triton, settings.catalog_refresh_seconds, metrics)
+        app.state.services = Services(settings, metrics, triton, catalog, Synthesizer(triton, metrics))
+        for image_format in MEDIA_TYPES:
+            encoder_fingerprint(image_format)  # now, rather than within somebody's first request
+        await catalog.refresh()
+        keeping_fresh = asyncio.create_task(catalog.keep_fresh())
+        try:
+            yield
+        finally:
+            keeping_fresh.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await keeping_fresh
+            await triton.close()
+
+    app = FastAPI(
+        title="ganserve",
+        version=package_version(),
+        summary="Images from generative adversarial networks, served by Triton.",
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        lifespan=lifespan,
+        docs_url=None,  # both pages load their scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    for resource in (generate, images, models, health, problem_pages):
+        app.include_router(resource.router)
+    install_handlers(app)
+    install_openapi(app)
+    app.add_middleware(TelemetryMiddleware, metrics=metrics)
+    app.add_middleware(HeadMiddleware)
+    return app

@@ -1,0 +1,221 @@
+"""What Triton says about one of its models, checked, and how two of them make one generator."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias, get_args
+
+from tritonclient.grpc import model_config_pb2
+
+Kind: TypeAlias = Literal["generator", "translator", "upscaler"]
+Role: TypeAlias = Literal["mapping", "synthesis"]
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+
+
+class CardError(ValueError):
+    """A model's config or card does not follow the model contract."""
+
+
+@dataclass(frozen=True)
+class TritonModel:
+    """One version of one Triton model that is ready.
+
+    Attributes:
+        name: Triton's name of it.
+        version: The version that inference is pinned to.
+        max_batch_size: Largest batch one request may carry.
+        instances: How many batches Triton runs at a time.
+        inputs: Shape of each input without the batch axis, by name.
+        outputs: Shape of each output without the batch axis, by name.
+        card: The parsed card.
+    """
+
+    name: str
+    version: str
+    max_batch_size: int
+    instances: int
+    inputs: Mapping[str, tuple[int, ...]]
+    outputs: Mapping[str, tuple[int, ...]]
+    card: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A model as users know it.
+
+    Attributes:
+        name: Public name.
+        kind: What it does.
+        digest: Identifies the weights: sha256 of the model file, or of both halves' digests.
+        card: The public card, as `/v1/models` shows it.
+        parts: Names and versions of the Triton models behind it.
+    """
+
+    name: str
+    kind: Kind
+    digest: str
+    card: Mapping[str, Any]
+    parts: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Generator(ServedModel):
+    """Mapping and synthesis together.
+
+    Attributes:
+        mapping: z → ws.
+        synthesis: ws → images.
+        z_dim: Length of a latent.
+        num_ws: Layers that take a style.
+        c_dim: Classes of a conditional model, else 0.
+        n_directions: Edit directions the model ships.
+        height: Of an image, in pixels.
+        width: Of an image, in pixels.
+        classes: Names of the classes, possibly empty.
+    """
+
+    mapping: TritonModel
+    synthesis: TritonModel
+    z_dim: int
+    num_ws: int
+    c_dim: int
+    n_directions: int
+    height: int
+    width: int
+    classes: tuple[str, ...]
+
+
+def read_triton_model(config: model_config_pb2.ModelConfig, version: str) -> TritonModel:
+    """Reads a Triton model config and the card in it.
+
+    Args:
+        config: As Triton returned it.
+        version: The version that is ready.
+
+    Returns:
+        The model.
+
+    Raises:
+        CardError: If the card is missing or broken, or the model does not batch.
+    """
+    if "card" not in config.parameters:
+        raise CardError("the config has no parameter `card`")
+    try:
+        card = json.loads(config.parameters["card"].string_value)
+    except ValueError as error:
+        raise CardError(f"the card is not JSON: {error}") from error
+    if not isinstance(card, dict):
+        raise CardError("the card is not a JSON object")
+    if not _NAME.fullmatch(str(card.get("name", ""))):
+        raise CardError("the card's `name` is missing or not a plain name")
+    if card.get("kind") not in get_args(Kind):
+        raise CardError(f"the card's `kind` is {card.get('kind')!r}, not one of {', '.join(get_args(Kind))}")
+    if not _DIGEST.fullmatch(str(card.get("digest", ""))):
+        raise CardError("the card's `digest` is not a sha256 in hexadecimal")
+    if config.max_batch_size < 1:
+        raise CardError("the model does not batch (`max_batch_size` is 0)")
+    instances = sum(group.count * max(1, len(group.gpus)) for group in config.instance_group)
+    return TritonModel(
+        name=config.name,
+        version=version,
+        max_batch_size=config.max_batch_size,
+        instances=max(1, instances),
+        inputs={tensor.name: tuple(tensor.dims) for tensor in config.input},
+        outputs={tensor.name: tuple(tensor.dims) for tensor in config.output},
+        card=card,
+    )
+
+
+def join_generator(mapping: TritonModel, synthesis: TritonModel) -> Generator:
+    """Makes one generator of its two halves.
+
+    Args:
+        mapping: The half with role `mapping`.
+        synthesis: The half with role `synthesis` and the same public name.
+
+    Returns:
+        The generator, whose public digest is the sha256 of both digests in this order.
+
+    Raises:
+        CardError: If a tensor of the contract is missing or the halves do not fit together.
+    """
+    (z_dim,) = _dims(mapping.inputs, "z", 1)
+    num_ws, w_dim = _dims(mapping.outputs, "ws", 2)
+    if _dims(synthesis.inputs, "ws", 2) != (num_ws, w_dim):
+        raise CardError(f"mapping makes ws [{num_ws}, {w_dim}], synthesis takes {synthesis.inputs['ws']}")
+    height, width, channels = _dims(synthesis.outputs, "images", 3)
+    if channels != 3 or min(z_dim, num_ws, w_dim, height, width) < 1:
+        raise CardError(f"images of shape [{height}, {width}, {channels}] are not what the contract says")
+    for model, tensors in (
+        (mapping, ("truncation_psi", "truncation_cutoff")),
+        (synthesis, ("noise_gain", "noise_seed")),
+    ):
+        for tensor in tensors:
+            _dims(model.inputs, tensor, 1)
+    c_dim = _dims(mapping.inputs, "label", 1)[0] if "label" in mapping.inputs else 0
+    n_directions = _dims(mapping.inputs, "edits", 1)[0] if "edits" in mapping.inputs else 0
+    classes = synthesis.card.get("classes") or mapping.card.get("classes") or ()
+    name = mapping.card["name"]
+    digest = hashlib.sha256((mapping.card["digest"] + synthesis.card["digest"]).encode("ascii")).hexdigest()
+    versions = (mapping.version, synthesis.version)
+    version = versions[0] if versions[0] == versions[1] else "/".join(versions)
+    return Generator(
+        name=name,
+        kind="generator",
+        digest=digest,
+        card=_public_card({**mapping.card, **synthesis.card}, digest, version),
+        parts=((mapping.name, mapping.version), (synthesis.name, synthesis.version)),
+        mapping=mapping,
+        synthesis=synthesis,
+        z_dim=z_dim,
+        num_ws=num_ws,
+        c_dim=c_dim,
+        n_directions=n_directions,
+        height=height,
+        width=width,
+        classes=tuple(str(c["name"] if isinstance(c, dict) and "name" in c else c) for c in classes),
+    )
+
+
+def single_model(model: TritonModel) -> ServedModel:
+    """A model that is one Triton model: a translator or an upscaler.
+
+    Args:
+        model: Any model that is not half of a generator.
+
+    Returns:
+        The model as users know it.
+    """
+    digest = model.card["digest"]
+    return ServedModel(
+        name=model.card["name"],
+        kind=model.card["kind"],
+        digest=digest,
+        card=_public_card(model.card, digest, model.version),
+        parts=((model.name, model.version),),
+    )
+
+
+def _public_card(card: Mapping[str, Any], digest: str, version: str) -> dict[str, Any]:
+    public = {
+        "name": card["name"],
+        "kind": card["kind"],
+        "version": version,
+        "digest": digest,
+        "state": "READY",
+    }
+    public |= {key: value for key, value in card.items() if key not in public and key != "role"}
+    return public
+
+
+def _dims(tensors: Mapping[str, tuple[int, ...]], name: str, rank: int) -> tuple[int, ...]:
+    dims = tensors.get(name)
+    if dims is None or len(dims) != rank:
+        raise CardError(f"tensor `{name}` of rank {rank} is missing from the config")
+    return dims

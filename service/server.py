@@ -1,0 +1,73 @@
+"""The gateway as a process: uvicorn with the settings that matter, and an orderly way to stop."""
+
+from __future__ import annotations
+
+import math
+import sys
+from time import monotonic
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from service.app import create_app
+from service.settings import Settings
+from service.telemetry.logs import configure_logging
+
+
+class GatewayServer(uvicorn.Server):
+    """Stops in order: readiness first, then the port, then what is in flight finishes."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI, drain_seconds: float) -> None:
+        super().__init__(config)
+        self._app = app
+        self._drain_seconds = drain_seconds
+        self._close_at = math.inf
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first signal begins to drain, a second closes the port at once, a third drops what is left."""
+        if self.should_exit:
+            self.force_exit = True
+        elif self._close_at < math.inf or not self.started:
+            self.should_exit = True
+        else:
+            # Balancers need a moment to see that readiness is gone; until then calls are still answered.
+            self._app.state.services.draining = True
+            self._close_at = monotonic() + self._drain_seconds
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called by uvicorn ten times a second; True ends its main loop."""
+        if monotonic() >= self._close_at:
+            self.should_exit = True
+        return await super().on_tick(counter)
+
+
+def serve(settings: Settings) -> None:
+    """Runs the gateway until SIGTERM or SIGINT.
+
+    Args:
+        settings: The gateway's settings.
+
+    Raises:
+        SystemExit: If the port is taken or the application does not start.
+    """
+    configure_logging(settings.log_level, settings.log_format)
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=max(1, int(settings.stop_timeout_seconds - settings.drain_seconds) - 1),
+    )
+    server = GatewayServer(config, app, settings.drain_seconds)
+    server.run()
+    if not server.started:
+        sys.exit(3)

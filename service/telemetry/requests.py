@@ -1,0 +1,95 @@
+"""The outermost layer: request ids, timing, metrics, the access log, and a 500 for what nobody caught."""
+
+from __future__ import annotations
+
+import os
+import re
+from time import perf_counter
+
+import structlog
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.api.problems import ProblemError, problem_response
+from service.telemetry.metrics import Metrics
+from service.telemetry.records import RequestRecord, attach_record
+
+_USABLE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_QUIET = frozenset(("healthz", "readyz", "metrics"))
+
+log = structlog.get_logger("ganserve.access")
+
+
+class TelemetryMiddleware:
+    """Gives every request a record and writes down what became of it.
+
+    Plain ASGI: a wrapper that re-creates request and response would copy every image once more.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self.app = app
+        self.metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handles one ASGI connection."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        record = RequestRecord(_request_id(scope))
+        attach_record(scope, record)
+        status = 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = message["headers"] = list(message.get("headers", ()))
+                headers.append((b"x-request-id", record.request_id.encode()))
+                headers.append((b"server-timing", record.server_timing().encode()))
+            await send(message)
+
+        self.metrics.in_flight.inc()
+        try:
+            with structlog.contextvars.bound_contextvars(request_id=record.request_id):
+                try:
+                    await self.app(scope, receive, send_with_headers)
+                except ClientDisconnect:
+                    record.outcome = "disconnected"
+                except Exception:
+                    record.outcome = "internal-error"
+                    log.exception("request failed", path=scope["path"])
+                    if status:
+                        raise  # too late for an answer: the server closes the connection
+                    error = ProblemError("internal-error", "The gateway failed; its log has the details.")
+                    response = problem_response(error, scope["path"], record.request_id)
+                    await response(scope, receive, send_with_headers)
+                finally:
+                    self._write_down(scope, record, status)
+        finally:
+            self.metrics.in_flight.dec()
+
+    def _write_down(self, scope: Scope, record: RequestRecord, status: int) -> None:
+        seconds = perf_counter() - record.started
+        route = scope.get("route")
+        if route is not None:
+            record.operation = route.name
+        self.metrics.requests.labels(record.operation, record.model, record.outcome).inc()
+        self.metrics.request_seconds.labels(record.operation, record.model).observe(seconds)
+        (log.debug if record.operation in _QUIET else log.info)(
+            "request",
+            method=scope["method"],
+            path=scope["path"],
+            status=status,
+            operation=record.operation,
+            model=record.model,
+            outcome=record.outcome,
+            milliseconds=round(seconds * 1e3, 2),
+            client=scope["client"][0] if scope.get("client") else None,
+        )
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _USABLE_ID.fullmatch(value):
+            return str(value, "ascii")
+    return os.urandom(16).hex()
