@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from service.api import generate, health, images, models, problem_pages
 from service.api.context import Services
-from service.api.errors import install_handlers
+from service.api.errors import failure_response, install_handlers
 from service.api.head import HeadMiddleware
 from service.api.openapi import install_openapi
 from service.catalog import Catalog
@@ -66,6 +66,6 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(resource.router)
     install_handlers(app)
     install_openapi(app)
-    app.add_middleware(TelemetryMiddleware, metrics=metrics)
+    app.add_middleware(TelemetryMiddleware, metrics=metrics, on_failure=failure_response)
     app.add_middleware(HeadMiddleware)
     return app

@@ -13,12 +13,13 @@ from service.api.schemas import ImageQuery
 from service.api.validation import accepted_fields, validation_problem
 from service.telemetry.records import record_of
 
+_QUERY = accepted_fields(ImageQuery)
 _PARAMETERS = {
     "model": "name of a model",
     "seed": "an integer from 0 to 4294967295",
     "format": "png, jpg or webp",
     "slug": "last part of a problem's `type`",
-    **accepted_fields(ImageQuery),
+    **_QUERY,
 }
 
 
@@ -31,6 +32,20 @@ def install_handlers(app: FastAPI) -> None:
     app.add_exception_handler(ProblemError, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+
+
+def failure_response(path: str, request_id: str) -> Response:
+    """The answer to an exception that nobody caught: where to look, and nothing of what happened.
+
+    Args:
+        path: Of the request.
+        request_id: The id under which the log has the exception.
+
+    Returns:
+        A 500 problem.
+    """
+    error = ProblemError("internal-error", "The gateway failed; its log has the details.")
+    return problem_response(error, path, request_id)
 
 
 def respond(request: Request, error: ProblemError) -> Response:
@@ -53,7 +68,7 @@ async def _problem(request: Request, error: Any) -> Response:
 
 
 async def _invalid(request: Request, error: Any) -> Response:
-    return respond(request, validation_problem(error.errors(), _PARAMETERS, skip=1))
+    return respond(request, validation_problem(error.errors(), _PARAMETERS, known=list(_QUERY), skip=1))
 
 
 async def _http(request: Request, error: Any) -> Response:

@@ -26,7 +26,7 @@ _RENDERERS: Final = {"application/json": render_json, "application/zip": render_
 _FORMATS: Final = {media_type: image_format for image_format, media_type in MEDIA_TYPES.items()}
 
 
-@router.post("/v1/generate", summary="Make images from seeds", **GENERATE_DOCS)
+@router.post("/v1/generate", name="generate", summary="Make images from seeds", **GENERATE_DOCS)
 async def generate_images(request: Request) -> Response:
     """Makes one image a seed. Equal seeds, parameters and model digest give equal pixels.
 

@@ -23,7 +23,9 @@ Suffix = Literal["png", "jpg", "webp"]
 _FORMATS: Final[dict[Suffix, ImageFormat]] = {"png": "png", "jpg": "jpeg", "webp": "webp"}
 
 
-@router.get("/v1/models/{model}/images/{seed}.{format}", summary="One image, cacheable", **IMAGE_DOCS)
+@router.get(
+    "/v1/models/{model}/images/{seed}.{format}", name="image", summary="One image, cacheable", **IMAGE_DOCS
+)
 async def cached_image(
     request: Request,
     model: Annotated[str, Path(description="name of a generator", examples=["terrain"])],

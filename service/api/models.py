@@ -15,7 +15,7 @@ from service.catalog import TritonAwayError
 router = APIRouter(tags=["models"])
 
 
-@router.get("/v1/models", summary="All models served", **MODELS_DOCS)
+@router.get("/v1/models", name="models", summary="All models served", **MODELS_DOCS)
 async def list_models(request: Request) -> JSONResponse:
     """The card of every model that Triton is ready to run now."""
     try:
@@ -25,7 +25,7 @@ async def list_models(request: Request) -> JSONResponse:
     return JSONResponse({"data": [model.card for model in models]}, headers={"cache-control": "no-cache"})
 
 
-@router.get("/v1/models/{model}", summary="One model", **MODEL_DOCS)
+@router.get("/v1/models/{model}", name="model", summary="One model", **MODEL_DOCS)
 async def get_model(
     request: Request, model: Annotated[str, Path(description="name of a model", examples=["terrain"])]
 ) -> JSONResponse:

@@ -22,13 +22,13 @@ def _page(problem: ProblemType) -> dict[str, str | int]:
     }
 
 
-@router.get("/problems", summary="All problem types", **PROBLEMS_DOCS)
+@router.get("/problems", name="problems", summary="All problem types", **PROBLEMS_DOCS)
 async def list_problems() -> JSONResponse:
     """Every kind of error this gateway answers with."""
     return JSONResponse({"data": [_page(problem) for problem in PROBLEMS.values()]})
 
 
-@router.get("/problems/{slug}", summary="One problem type", **PROBLEM_DOCS)
+@router.get("/problems/{slug}", name="problem", summary="One problem type", **PROBLEM_DOCS)
 async def get_problem(
     slug: Annotated[str, Path(description="last part of a problem's `type`", examples=["queue-full"])],
 ) -> JSONResponse:

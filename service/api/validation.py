@@ -15,13 +15,18 @@ _UNION_MEMBERS = ("int", "str", "literal", "constrained", "float")
 
 
 def validation_problem(
-    errors: Sequence[Mapping[str, Any]], accepted: Mapping[str, str], *, skip: int = 0
+    errors: Sequence[Mapping[str, Any]],
+    accepted: Mapping[str, str],
+    *,
+    known: Sequence[str] = (),
+    skip: int = 0,
 ) -> ProblemError:
     """Turns pydantic's errors into one problem.
 
     Args:
         errors: As `ValidationError.errors()` gives them.
         accepted: What each top-level field accepts.
+        known: Fields to name where an unknown one was sent; all of `accepted` if left out.
         skip: Leading elements of a location that are not the client's, such as `body`.
 
     Returns:
@@ -34,7 +39,7 @@ def validation_problem(
         field = ".".join(path) or "body"
         top = path[0] if path else ""
         if error["type"] == "extra_forbidden":
-            detail, expected = "Unknown field", "only these fields: " + ", ".join(accepted)
+            detail, expected = "Unknown field", "only these fields: " + ", ".join(known or accepted)
         else:
             detail = error["msg"].removeprefix("Value error, ")
             expected = accepted.get(top, "a JSON object with these fields: " + ", ".join(accepted))

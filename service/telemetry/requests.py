@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from time import perf_counter
 
 import structlog
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.api.problems import ProblemError, problem_response
 from service.telemetry.metrics import Metrics
 from service.telemetry.records import RequestRecord, attach_record
 
@@ -26,9 +27,17 @@ class TelemetryMiddleware:
     Plain ASGI: a wrapper that re-creates request and response would copy every image once more.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, on_failure: Callable[[str, str], Response]) -> None:
+        """Wraps an application.
+
+        Args:
+            app: What handles the requests.
+            metrics: Where they are counted.
+            on_failure: Makes the answer to an exception nobody caught, of path and request id.
+        """
         self.app = app
         self.metrics = metrics
+        self.on_failure = on_failure
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one ASGI connection."""
@@ -60,8 +69,7 @@ class TelemetryMiddleware:
                     log.exception("request failed", path=scope["path"])
                     if status:
                         raise  # too late for an answer: the server closes the connection
-                    error = ProblemError("internal-error", "The gateway failed; its log has the details.")
-                    response = problem_response(error, scope["path"], record.request_id)
+                    response = self.on_failure(scope["path"], record.request_id)
                     await response(scope, receive, send_with_headers)
                 finally:
                     self._write_down(scope, record, status)

@@ -1,0 +1,72 @@
+"""A real gateway for tests: its own process, on a port of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from tests.triton_process import free_ports
+
+_COMMAND = "from service.server import serve; from service.settings import Settings; serve(Settings())"
+
+
+class GatewayProcess:
+    """One gateway in front of a Triton, with settings by name."""
+
+    def __init__(self, triton_url: str, log: Path, **settings: Any) -> None:
+        self.port = free_ports(1)[0]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._log = log
+        given = {"triton_url": triton_url, "port": self.port, "drain_seconds": 0, **settings}
+        environment = {f"GANSERVE_{name.upper()}": str(value) for name, value in given.items()}
+        with log.open("ab") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", _COMMAND], env={**os.environ, **environment}, stdout=out, stderr=out
+            )
+        self._wait_for("/healthz", 30)
+
+    def client(self, **options: Any) -> httpx.Client:
+        return httpx.Client(base_url=self.url, trust_env=False, timeout=60, **options)
+
+    def wait_ready(self, seconds: float = 30) -> None:
+        self._wait_for("/readyz", seconds)
+
+    def _wait_for(self, path: str, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and self.process.poll() is None:
+            with contextlib.suppress(httpx.HTTPError):
+                if httpx.get(self.url + path, trust_env=False).status_code == 200:
+                    return
+            time.sleep(0.05)
+        raise RuntimeError(f"{path} of the gateway was never 200:\n{self.log()}")
+
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def rss(self) -> int:
+        return int(psutil.Process(self.process.pid).memory_info().rss)
+
+    def cpu_seconds(self) -> float:
+        times = psutil.Process(self.process.pid).cpu_times()
+        return float(times.user + times.system)
+
+    def terminate(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+    def close(self) -> int:
+        if self.process.poll() is None:
+            self.terminate()
+        try:
+            return self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise

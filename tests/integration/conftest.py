@@ -1,0 +1,44 @@
+"""Gateways in front of real Tritons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.gateway_process import GatewayProcess
+from tests.triton_process import TritonProcess
+
+
+@pytest.fixture(scope="session")
+def gateway(triton: TritonProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    """A gateway over the shared Triton, for tests that leave it as it is."""
+    process = GatewayProcess(triton.grpc_url, tmp_path_factory.mktemp("gateway") / "log")
+    process.wait_ready()
+    yield process
+    process.close()
+
+
+@pytest.fixture
+def http(gateway: GatewayProcess) -> Iterator[httpx.Client]:
+    """A client of the shared gateway."""
+    with gateway.client() as client:
+        yield client
+
+
+@pytest.fixture
+def start_gateway(tmp_path: Path) -> Iterator[Callable[..., GatewayProcess]]:
+    """Starts a gateway with settings of one test; closed afterwards."""
+    processes: list[GatewayProcess] = []
+
+    def start(triton_url: str, **settings: Any) -> GatewayProcess:
+        process = GatewayProcess(triton_url, tmp_path / f"gateway-{len(processes)}.log", **settings)
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.close()

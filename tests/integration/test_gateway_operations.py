@@ -1,0 +1,98 @@
+import json
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.gateway_process import GatewayProcess
+
+
+def samples(http: httpx.Client) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    text = http.get("/metrics").text
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def requests_total(http: httpx.Client, operation: str, model: str, outcome: str) -> float:
+    labels = (("model", model), ("operation", operation), ("outcome", outcome))
+    return samples(http).get(("ganserve_requests_total", labels), 0)
+
+
+def test_health(http: httpx.Client) -> None:
+    assert http.get("/healthz").json() == {"status": "ok"}
+    assert http.get("/readyz").json() == {"status": "ready"}
+
+
+def test_models(http: httpx.Client) -> None:
+    cards = {card["name"]: card for card in http.get("/v1/models").json()["data"]}
+    toy = cards["toy"]
+    assert toy == http.get("/v1/models/toy").json()
+    assert (toy["kind"], toy["family"], toy["version"], toy["state"]) == (
+        "generator",
+        "stylegan",
+        "1",
+        "READY",
+    )
+    assert len(toy["digest"]) == 64
+    assert "role" not in toy
+    assert toy["layer_groups"] == {"coarse": [0, 1], "middle": [2], "fine": [3]}
+
+
+def test_requests_are_counted_by_bounded_labels(http: httpx.Client) -> None:
+    def counts() -> list[float]:
+        return [
+            requests_total(http, "generate", "toy", "ok"),
+            requests_total(http, "generate", "", "model-not-found"),
+            requests_total(http, "image", "toy", "not-modified"),
+            requests_total(http, "other", "", "not-found"),
+            samples(http)[("ganserve_images_total", (("model", "toy"),))],
+        ]
+
+    http.post("/v1/generate", json={"model": "toy", "seeds": [1]})
+    etag = http.get("/v1/models/toy/images/1.png").headers["etag"]
+    before = counts()
+    series = len(samples(http))
+    http.post("/v1/generate", json={"model": "toy", "seeds": [1, 2, 3]})
+    for index in range(20):
+        http.post("/v1/generate", json={"model": f"unknown-{index}", "seeds": [1]})
+        http.get(f"/nowhere/{index}")
+        http.get(f"/v1/models/unknown-{index}")
+    http.get("/v1/models/toy/images/1.png", headers={"if-none-match": etag})
+    assert [after - was for after, was in zip(counts(), before, strict=True)] == [1, 20, 1, 20, 3]
+    # Twenty unknown names made no more than a handful of series: outcomes not seen before.
+    assert len(samples(http)) - series < 60
+    assert not any("unknown-" in str(labels) for _, labels in samples(http))
+
+
+def test_gauges_and_histograms(http: httpx.Client) -> None:
+    http.post("/v1/generate", json={"model": "toy", "seeds": [1]})
+    found = samples(http)
+    assert found[("ganserve_triton_up", ())] == 1
+    assert found[("ganserve_models", ())] >= 1
+    assert found[("ganserve_requests_in_flight", ())] == 1  # the scrape itself
+    assert found[("ganserve_queue_depth", (("model", "toy"),))] == 0
+    assert found[("ganserve_model_info", (("model", "toy"), ("version", "1")))] == 1
+    for name in ("queue_seconds_count", "infer_seconds_count"):
+        assert found[(f"ganserve_{name}", (("model", "toy"),))] >= 1
+    assert found[("ganserve_encode_seconds_count", (("format", "png"),))] >= 1
+    assert any(name == "ganserve_build_info" for name, _ in found)
+    assert ("process_resident_memory_bytes", ()) in found
+
+
+def test_log_lines_are_json_with_request_ids(gateway: GatewayProcess, http: httpx.Client) -> None:
+    http.post("/v1/generate", json={"model": "toy", "seeds": [1]}, headers={"x-request-id": "find-me"})
+    http.get("/v1/models/toy/images/1.gif", headers={"x-request-id": "find-me-too"})
+    lines = [json.loads(line) for line in gateway.log().splitlines()]
+    (good,) = (line for line in lines if line.get("request_id") == "find-me")
+    assert (good["event"], good["operation"], good["model"], good["outcome"]) == (
+        "request",
+        "generate",
+        "toy",
+        "ok",
+    )
+    assert (good["method"], good["path"], good["status"]) == ("POST", "/v1/generate", 200)
+    assert good["milliseconds"] > 0
+    (bad,) = (line for line in lines if line.get("request_id") == "find-me-too")
+    assert (bad["operation"], bad["outcome"], bad["status"]) == ("image", "invalid-request", 422)

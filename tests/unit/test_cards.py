@@ -1,0 +1,124 @@
+import hashlib
+import json
+from typing import Any
+
+import pytest
+from tritonclient.grpc import model_config_pb2
+
+from service.cards import CardError, join_generator, read_triton_model, single_model
+
+FP32, INT32, INT64, UINT8 = (
+    model_config_pb2.TYPE_FP32,
+    model_config_pb2.TYPE_INT32,
+    model_config_pb2.TYPE_INT64,
+    model_config_pb2.TYPE_UINT8,
+)
+TENSORS = {
+    "mapping": (
+        {"z": (FP32, [8]), "truncation_psi": (FP32, [1]), "truncation_cutoff": (INT32, [1])},
+        {"ws": (FP32, [4, 8])},
+    ),
+    "synthesis": (
+        {"ws": (FP32, [4, 8]), "noise_gain": (FP32, [1]), "noise_seed": (INT64, [1])},
+        {"images": (UINT8, [16, 32, 3])},
+    ),
+}
+
+
+def card(role: str, **changes: Any) -> dict[str, Any]:
+    digest = hashlib.sha256(role.encode()).hexdigest()
+    return {"name": "toy", "kind": "generator", "role": role, "digest": digest, "title": "Toy", **changes}
+
+
+def config(role: str, text: str | None = None, **changes: Any) -> model_config_pb2.ModelConfig:
+    message = model_config_pb2.ModelConfig(name=f"toy-{role}", max_batch_size=16)
+    for section, tensors in zip((message.input, message.output), TENSORS[role], strict=True):
+        for name, (data_type, dims) in tensors.items():
+            section.add(name=name, data_type=data_type, dims=dims)
+    message.instance_group.add(count=2)
+    message.parameters["card"].string_value = text if text is not None else json.dumps(card(role, **changes))
+    return message
+
+
+def test_two_halves_make_one_generator() -> None:
+    mapping, synthesis = (read_triton_model(config(role), "3") for role in ("mapping", "synthesis"))
+    generator = join_generator(mapping, synthesis)
+    digests = card("mapping")["digest"] + card("synthesis")["digest"]
+    assert generator.digest == hashlib.sha256(digests.encode()).hexdigest()
+    assert generator.card == {
+        "name": "toy",
+        "kind": "generator",
+        "version": "3",
+        "digest": generator.digest,
+        "state": "READY",
+        "title": "Toy",
+    }
+    assert (generator.z_dim, generator.num_ws, generator.height, generator.width) == (8, 4, 16, 32)
+    assert (generator.c_dim, generator.n_directions) == (0, 0)
+    assert generator.synthesis.instances == 2
+    assert generator.parts == (("toy-mapping", "3"), ("toy-synthesis", "3"))
+
+
+def test_versions_that_differ_are_both_named() -> None:
+    generator = join_generator(
+        read_triton_model(config("mapping"), "1"), read_triton_model(config("synthesis"), "12")
+    )
+    assert generator.card["version"] == "1/12"
+
+
+def test_conditional_with_directions() -> None:
+    mapping = config("mapping", classes=["cat", "dog"])
+    mapping.input.add(name="label", data_type=FP32, dims=[2])
+    mapping.input.add(name="edits", data_type=FP32, dims=[5])
+    generator = join_generator(
+        read_triton_model(mapping, "1"), read_triton_model(config("synthesis", classes=["cat", "dog"]), "1")
+    )
+    assert (generator.c_dim, generator.n_directions) == (2, 5)
+    assert generator.classes == ("cat", "dog")
+
+
+def test_a_single_model_needs_no_role() -> None:
+    upscaler = single_model(read_triton_model(config("mapping", kind="upscaler", scale=4), "1"))
+    assert upscaler.kind == "upscaler"
+    assert upscaler.card["scale"] == 4
+    assert upscaler.digest == card("mapping")["digest"]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "not JSON"),
+        ("[]", "not a JSON object"),
+        (json.dumps({**card("mapping"), "name": "../x"}), "`name`"),
+        (json.dumps({**card("mapping"), "kind": "poem"}), "`kind`"),
+        (json.dumps({**card("mapping"), "digest": "123"}), "`digest`"),
+    ],
+)
+def test_broken_cards(text: str, reason: str) -> None:
+    with pytest.raises(CardError, match=reason):
+        read_triton_model(config("mapping", text), "1")
+
+
+def test_no_card_and_no_batching() -> None:
+    bare = config("mapping")
+    del bare.parameters["card"]
+    with pytest.raises(CardError, match="no parameter"):
+        read_triton_model(bare, "1")
+    single = config("mapping")
+    single.max_batch_size = 0
+    with pytest.raises(CardError, match="does not batch"):
+        read_triton_model(single, "1")
+
+
+def test_halves_that_do_not_fit() -> None:
+    synthesis = config("synthesis")
+    synthesis.input[0].dims[0] = 6
+    with pytest.raises(CardError, match="synthesis takes"):
+        join_generator(read_triton_model(config("mapping"), "1"), read_triton_model(synthesis, "1"))
+
+
+def test_a_tensor_of_the_contract_is_missing() -> None:
+    synthesis = config("synthesis")
+    del synthesis.input[2]
+    with pytest.raises(CardError, match="noise_seed"):
+        join_generator(read_triton_model(config("mapping"), "1"), read_triton_model(synthesis, "1"))
