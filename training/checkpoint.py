@@ -10,10 +10,11 @@ from typing import Any
 import torch
 
 from training.config import RunConfig, parse_config
+from training.errors import GantrainError
 from training.files import atomic_write
 
 
-class CheckpointError(ValueError):
+class CheckpointError(GantrainError):
     """A checkpoint cannot be used; the message says which file and why."""
 
 

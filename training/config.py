@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from training.errors import GantrainError
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -18,7 +20,7 @@ else:
 PRESETS = Path(__file__).parent / "presets"
 
 
-class ConfigError(ValueError):
+class ConfigError(GantrainError):
     """A configuration cannot be used; the message names the key and what would be accepted."""
 
 
@@ -136,7 +138,9 @@ def parse_config(tree: Mapping[str, Any]) -> RunConfig:
         key = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
             near = difflib.get_close_matches(key, _known_keys(RunConfig), n=1)
-            raise ConfigError(f"unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else "")) from None
+            raise ConfigError(
+                f"unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+            ) from None
         raise ConfigError(f"{key}: {problem['msg'].lower()}") from None
 
 

@@ -13,7 +13,7 @@ def ema_decay(batch: int, images_shown: int, half_life_kimg: float, rampup: floa
         batch: Images a step.
         images_shown: Real images shown so far.
         half_life_kimg: Thousands of images after which an old weight counts half.
-        rampup: If set, the half-life is at most this share of `images_shown`, so that early weights fade fast.
+        rampup: If set, the half-life is at most this share of `images_shown`, so that early weights fade.
 
     Returns:
         The weight of the average in `average = decay · average + (1 − decay) · current`.
@@ -29,5 +29,5 @@ def update_ema(average: nn.Module, current: nn.Module, decay: float) -> None:
     """Moves the averaged parameters a step towards the current ones; buffers are copied."""
     for a, c in zip(average.parameters(), current.parameters(), strict=True):
         a.copy_(c.lerp(a, decay))
-    for a, c in zip(average.buffers(), current.buffers(), strict=True):
-        a.copy_(c)
+    for mine, theirs in zip(average.buffers(), current.buffers(), strict=True):
+        mine.copy_(theirs)

@@ -20,14 +20,15 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     Yields:
         A writable, seekable binary file beside `path`.
     """
-    descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    part = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(part, 0o644)  # mkstemp makes files that only their owner reads
-        os.replace(part, path)
+        part.chmod(0o644)  # mkstemp makes files that only their owner reads
+        part.replace(path)
     except BaseException:
-        os.unlink(part)
+        part.unlink()
         raise

@@ -19,6 +19,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from training.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
 from training.config import RunConfig
 from training.data.archive import read_archive
+from training.errors import GantrainError
 from training.families.stylegan import StyleGAN2
 from training.files import atomic_write
 from training.pixels import image_grid, to_unit_range
@@ -28,7 +29,7 @@ CHECKPOINT = "checkpoint.pt"
 LOG_EVERY = 50  # steps between two lines of stats.jsonl
 
 
-class RunExistsError(ValueError):
+class RunExistsError(GantrainError):
     """A run folder holds another run, or holds this one and resuming was not asked for."""
 
 
@@ -58,7 +59,7 @@ def train(
         ArchiveError: If the dataset cannot be used.
         CheckpointError: If the checkpoint to resume from cannot be used.
         RunExistsError: If the folder holds a run and `resume` is false.
-        ValueError: If the batch is larger than the dataset.
+        SamplerError: If the batch is larger than the dataset.
     """
     console = console or Console()
     o = config.optimization
@@ -76,7 +77,9 @@ def train(
     if resume:
         saved = load_checkpoint(checkpoint_path)
         if saved.config != config:
-            raise CheckpointError(f"{checkpoint_path} was trained with another configuration, see {run}/config.json")
+            raise CheckpointError(
+                f"{checkpoint_path} was trained with another configuration, see {run}/config.json"
+            )
         model.load_state_dict(saved.model)
         rng.set_state(saved.rng)
         step, seconds = saved.step, saved.seconds

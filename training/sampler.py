@@ -5,6 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from training.errors import GantrainError
+
+
+class SamplerError(GantrainError):
+    """The dataset has too few images for a batch."""
+
 
 class EpochSampler:
     """Every image once an epoch, in an order that depends on seed and epoch alone.
@@ -17,12 +23,12 @@ class EpochSampler:
         seed: Seed of the shuffle.
 
     Raises:
-        ValueError: If the batch is larger than the dataset.
+        SamplerError: If the batch is larger than the dataset.
     """
 
     def __init__(self, size: int, batch: int, seed: int) -> None:
         if batch > size:
-            raise ValueError(f"a batch of {batch} needs at least as many images; the dataset has {size}")
+            raise SamplerError(f"a batch of {batch} needs at least as many images; the dataset has {size}")
         self.size = size
         self.batch = batch
         self.seed = seed

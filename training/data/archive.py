@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from training.errors import GantrainError
 from training.files import atomic_write
 
 Pixels = NDArray[np.uint8]
 
 
-class ArchiveError(ValueError):
+class ArchiveError(GantrainError):
     """An archive cannot be used for training; the message says which file and why."""
 
 
@@ -69,7 +69,7 @@ def read_archive(path: Path, resolution: int | None = None) -> Pixels:
     images: list[Pixels] = []
     try:
         with zipfile.ZipFile(path) as archive:
-            names = sorted(n for n in archive.namelist() if os.path.splitext(n)[1].lower() in {".png", ".jpg"})
+            names = sorted(n for n in archive.namelist() if Path(n).suffix.lower() in {".png", ".jpg"})
             for name in names:
                 image = _decode(archive.read(name), f"{path}:{name}")
                 expected = resolution or (images[0].shape[0] if images else image.shape[0])

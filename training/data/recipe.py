@@ -7,10 +7,15 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from training.errors import GantrainError
 from training.files import atomic_write
 
 Progress = Callable[[str], None]
 """Told, in a few words, what a recipe does now."""
+
+
+class RecipeError(GantrainError):
+    """A recipe was asked for something it cannot make."""
 
 
 class Provenance(BaseModel):

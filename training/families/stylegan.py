@@ -15,7 +15,7 @@ from torch import Tensor
 from training.config import RunConfig
 from training.ema import ema_decay, update_ema
 from training.losses import l_logistic_d, l_nonsaturating_g
-from training.networks.stylegan2 import Discriminator, Generator
+from training.networks.stylegan2 import Discriminator, Generator, MappingNetwork
 from training.regularizers import r1_penalty
 
 
@@ -53,19 +53,19 @@ class StyleGAN2:
         # A lazily regularised network takes r1_interval + 1 steps where r1_interval were meant; Adam's time
         # constants shrink accordingly.
         c = o.r1_interval / (o.r1_interval + 1)
-        self.D_opt = torch.optim.Adam(
-            self.D.parameters(), lr=o.d_lr * c, betas=(o.beta1**c, o.beta2**c)
-        )
+        self.D_opt = torch.optim.Adam(self.D.parameters(), lr=o.d_lr * c, betas=(o.beta1**c, o.beta2**c))
 
     def mixed_ws(self, n: int, rng: torch.Generator) -> Tensor:
-        """ws for n images, a share of them crossed from two latents (style mixing). [n, num_ws, w_dim]."""
-        mapping = self.G.mapping
+        """Ws for n images, a share of them crossed from two latents (style mixing). [n, num_ws, w_dim]."""
+        mapping: MappingNetwork = self.G.mapping
         w1 = mapping.styles(torch.randn(n, mapping.z_dim, generator=rng).to(self.device))
         mapping.track_average(w1)
         ws = mapping.broadcast(w1)
         p = self.config.optimization.style_mixing_prob
         if p > 0:
-            w2 = mapping.broadcast(mapping.styles(torch.randn(n, mapping.z_dim, generator=rng).to(self.device)))
+            w2 = mapping.broadcast(
+                mapping.styles(torch.randn(n, mapping.z_dim, generator=rng).to(self.device))
+            )
             crossed = torch.rand(n, 1, generator=rng) < p
             point = torch.randint(1, mapping.num_ws, (n, 1), generator=rng)
             takes_second = crossed & (torch.arange(mapping.num_ws) >= point)  # [n, num_ws]

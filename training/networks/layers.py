@@ -54,12 +54,12 @@ def upsample2x(x: Tensor, f: Tensor, channels: int) -> Tensor:
 
 
 def downsample2x(x: Tensor, f: Tensor, channels: int) -> Tensor:
-    """Halves height and width: the low-pass filter, then every second sample. [N, C, H, W] → [N, C, H/2, W/2]."""
+    """Halves height and width: low-pass filter, then every second sample. [N, C, H, W] → [N, C, H/2, W/2]."""
     return F.conv2d(x, _depthwise(f, channels), stride=2, padding=1, groups=channels)
 
 
 def blur(x: Tensor, f: Tensor, channels: int, *, padding: int, gain: float = 1.0) -> Tensor:
-    """Filters every channel by itself; with a 4×4 filter [N, C, H, W] → [N, C, H+2·padding−3, W+2·padding−3]."""
+    """Filters each channel; with a 4×4 filter [N, C, H, W] → [N, C, H+2·padding−3, W+2·padding−3]."""
     return F.conv2d(x, _depthwise(f * gain, channels), padding=padding, groups=channels)
 
 

@@ -11,6 +11,8 @@ w to a style s, B the learned strength of the noise.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -65,8 +67,7 @@ class MappingNetwork(nn.Module):
         self.w_avg_beta = w_avg_beta
         widths = [z_dim] + [w_dim] * num_layers
         self.layers = nn.ModuleList(
-            EqualizedLinear(i, o, lr_multiplier=0.01, activate=True)
-            for i, o in zip(widths, widths[1:], strict=False)
+            EqualizedLinear(i, o, lr_multiplier=0.01, activate=True) for i, o in pairwise(widths)
         )
         self.register_buffer("w_avg", torch.zeros(w_dim))
 
@@ -260,17 +261,21 @@ class SynthesisNetwork(nn.Module):
         self.w_dim = w_dim
         self.resolution = resolution
         self.num_ws = count_ws(resolution)
-        self.blocks = nn.ModuleList()
+        blocks: list[SynthesisBlock] = []
         in_channels = 0
         for log2 in range(2, int(math.log2(resolution)) + 1):
             out_channels = channels_at(2**log2, channel_base, channel_max)
-            self.blocks.append(SynthesisBlock(in_channels, out_channels, w_dim, 2**log2))
+            blocks.append(SynthesisBlock(in_channels, out_channels, w_dim, 2**log2))
             in_channels = out_channels
+        self.blocks = nn.ModuleList(blocks)
         self.register_buffer("f", binomial_filter(), persistent=False)
+
+    def _blocks(self) -> list[SynthesisBlock]:
+        return cast("list[SynthesisBlock]", list(self.blocks))
 
     def styled_convs(self) -> list[StyledConv]:
         """Every layer that takes noise, in order; layer i is styled by ws[:, i]."""
-        return [conv for block in self.blocks for conv in block.styled_convs]
+        return [conv for block in self._blocks() for conv in block.styled_convs]
 
     def constant_noise(self) -> list[Tensor]:
         """The model's own noise, one [1, 1, R, R] for each styled convolution."""
@@ -279,9 +284,7 @@ class SynthesisNetwork(nn.Module):
     def random_noise(self, n: int, generator: torch.Generator | None = None) -> list[Tensor]:
         """Fresh Gaussian noise for n images, one [n, 1, R, R] for each styled convolution."""
         return [
-            torch.randn(
-                n, 1, conv.resolution, conv.resolution, generator=generator, device=conv.bias.device
-            )
+            torch.randn(n, 1, conv.resolution, conv.resolution, generator=generator, device=conv.bias.device)
             for conv in self.styled_convs()
         ]
 
@@ -298,7 +301,7 @@ class SynthesisNetwork(nn.Module):
         x: Tensor | None = None
         rgb: Tensor | None = None
         layer = 0  # the styled convolution at hand; a to-RGB shares its w with the convolution after it
-        for block in self.blocks:
+        for block in self._blocks():
             if block.is_first:
                 # [N, C, 4, 4]; repeating by index keeps the batch axis dynamic in exported graphs.
                 x = block.const.unsqueeze(0).expand(ws.shape[0], -1, -1, -1)
@@ -339,7 +342,8 @@ class Generator(nn.Module):
     def forward(self, z: Tensor, truncation_psi: float = 1.0, truncation_cutoff: int = -1) -> Tensor:
         """Images for latents with the model's constant noise. [N, z_dim] → [N, 3, R, R] in about [−1, 1]."""
         ws = self.mapping(z, truncation_psi, truncation_cutoff)
-        return self.synthesis(ws, self.synthesis.constant_noise())
+        images: Tensor = self.synthesis(ws, self.synthesis.constant_noise())
+        return images
 
 
 class DiscriminatorBlock(nn.Module):
@@ -412,9 +416,7 @@ class Discriminator(nn.Module):
             for log2 in range(int(math.log2(resolution)), 1, -1)
         ]
         self.fromrgb = EqualizedConv2d(3, widths[0], 1)
-        self.blocks = nn.ModuleList(
-            DiscriminatorBlock(i, o) for i, o in zip(widths, widths[1:], strict=False)
-        )
+        self.blocks = nn.ModuleList(DiscriminatorBlock(i, o) for i, o in pairwise(widths))
         self.conv = EqualizedConv2d(widths[-1] + 1, widths[-1], 3)
         self.fc = EqualizedLinear(widths[-1] * 4 * 4, widths[-1], activate=True)
         self.out = EqualizedLinear(widths[-1], 1)

@@ -1,0 +1,1 @@
+"""From a checkpoint to deployable graphs, each proven equal to the network it was made from."""

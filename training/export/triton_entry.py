@@ -1,0 +1,152 @@
+"""Entries of Triton's model repository: `<model>/config.pbtxt` and `<model>/<version>/model.onnx`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from training.errors import GantrainError
+
+MAX_BATCH_SIZE = 16
+MAX_QUEUE_SIZE = 256
+"""Requests Triton lets wait; the gateway's own bound is tighter and answers with a computed Retry-After."""
+QUEUE_TIMEOUT_SECONDS = 120
+MAX_QUEUE_DELAY_MICROSECONDS = 500
+"""How long Triton waits for company before it runs a batch that is not full."""
+
+
+class ModelExistsError(GantrainError):
+    """A model of this name is in the repository already."""
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A tensor of a Triton model, without its batch axis.
+
+    Attributes:
+        name: Its name in the graph.
+        data_type: Triton's name of the type, such as `TYPE_FP32`.
+        dims: Its shape.
+        warmup: Value of every element during warm-up; None warms up with random data.
+    """
+
+    name: str
+    data_type: str
+    dims: tuple[int, ...]
+    warmup: int | None = None
+
+
+@dataclass(frozen=True)
+class TritonEntry:
+    """One model of the repository.
+
+    Attributes:
+        name: Triton's name of the model.
+        model: The serialised ONNX model.
+        inputs: What it takes.
+        outputs: What it gives.
+        card: The model card, without `digest`, which is computed here.
+        version: The version folder.
+    """
+
+    name: str
+    model: bytes
+    inputs: Sequence[TensorSpec]
+    outputs: Sequence[TensorSpec]
+    card: Mapping[str, Any] = field(default_factory=dict)
+    version: int = 1
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the model file, in hexadecimal."""
+        return hashlib.sha256(self.model).hexdigest()
+
+
+def config_pbtxt(entry: TritonEntry) -> str:
+    """The model's config in protobuf text format."""
+    # A JSON string is a valid text-format string too, as long as it holds ASCII only.
+    card = json.dumps(json.dumps({**entry.card, "digest": entry.digest}, ensure_ascii=False, indent=1))
+    return f"""\
+name: "{entry.name}"
+backend: "onnxruntime"
+max_batch_size: {MAX_BATCH_SIZE}
+{_tensors("input", entry.inputs)}{_tensors("output", entry.outputs)}\
+dynamic_batching {{
+  max_queue_delay_microseconds: {MAX_QUEUE_DELAY_MICROSECONDS}
+  default_queue_policy {{
+    max_queue_size: {MAX_QUEUE_SIZE}
+    default_timeout_microseconds: {QUEUE_TIMEOUT_SECONDS * 1_000_000}
+    allow_timeout_override: true
+    timeout_action: REJECT
+  }}
+}}
+{_warmup(entry.inputs, 1)}{_warmup(entry.inputs, MAX_BATCH_SIZE)}\
+parameters {{ key: "card" value {{ string_value: {card} }} }}
+"""
+
+
+def _tensors(kind: str, tensors: Sequence[TensorSpec]) -> str:
+    return "".join(
+        f'{kind} {{ name: "{t.name}" data_type: {t.data_type} dims: [ {", ".join(map(str, t.dims))} ] }}\n'
+        for t in tensors
+    )
+
+
+def _warmup(inputs: Sequence[TensorSpec], batch: int) -> str:
+    lines = "".join(
+        f'  inputs {{ key: "{t.name}" value {{ data_type: {t.data_type} '
+        f"dims: [ {', '.join(map(str, t.dims))} ] "
+        f"{'random_data' if t.warmup is None else 'zero_data'}: true }} }}\n"
+        for t in inputs
+    )
+    return f'model_warmup {{\n  name: "batch of {batch}"\n  batch_size: {batch}\n{lines}}}\n'
+
+
+def write_entries(repository: Path, entries: Sequence[TritonEntry], *, overwrite: bool = False) -> list[Path]:
+    """Writes models that belong together, all of them or none.
+
+    Args:
+        repository: Triton's model repository; made if missing.
+        entries: What to write.
+        overwrite: Whether models of the same name are replaced.
+
+    Returns:
+        The models' folders.
+
+    Raises:
+        ModelExistsError: If a model is there already and `overwrite` is false.
+    """
+    repository.mkdir(parents=True, exist_ok=True)
+    targets = [repository / entry.name for entry in entries]
+    for target in targets:
+        if target.exists() and not overwrite:
+            raise ModelExistsError(f"{target} exists; --overwrite replaces it")
+    # Staged beside the repository's folders, on the same file system, so that each move is one rename.
+    stage = Path(tempfile.mkdtemp(dir=repository.parent, prefix=".export-"))
+    try:
+        for entry in entries:
+            folder = stage / "new" / entry.name / str(entry.version)
+            folder.mkdir(parents=True)
+            (folder / "model.onnx").write_bytes(entry.model)
+            (folder.parent / "config.pbtxt").write_text(config_pbtxt(entry), encoding="utf-8")
+        (stage / "old").mkdir()
+        for entry, target in zip(entries, targets, strict=True):
+            if target.exists():
+                target.rename(stage / "old" / entry.name)
+            (stage / "new" / entry.name).rename(target)
+    except BaseException:
+        for entry, target in zip(entries, targets, strict=True):
+            previous = stage / "old" / entry.name
+            if previous.exists():
+                shutil.rmtree(target, ignore_errors=True)
+                previous.rename(target)
+        raise
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+    return targets
