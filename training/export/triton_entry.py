@@ -70,8 +70,8 @@ class TritonEntry:
 
 def config_pbtxt(entry: TritonEntry) -> str:
     """The model's config in protobuf text format."""
-    # A JSON string is a valid text-format string too, as long as it holds ASCII only.
-    card = json.dumps(json.dumps({**entry.card, "digest": entry.digest}, ensure_ascii=False, indent=1))
+    # Both layers escape what is not ASCII, so that each parser of the text format reads the same.
+    card = json.dumps(json.dumps({**entry.card, "digest": entry.digest}, indent=1))
     return f"""\
 name: "{entry.name}"
 backend: "onnxruntime"

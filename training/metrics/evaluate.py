@@ -13,7 +13,7 @@ from training.checkpoint import Checkpoint
 from training.data.archive import Pixels
 from training.export.generator import load_generator
 from training.families.stylegan import build_generator
-from training.metrics.features import EfficientNetLite0, extract
+from training.metrics.features import INPUT_SIZE, EfficientNetLite0, extract
 from training.metrics.kid import KID, kid
 from training.networks.stylegan2 import Generator
 from training.pixels import to_uint8
@@ -87,7 +87,8 @@ def evaluate_generator(
         features=network.name,
         protocol=(
             f"{images} generated (seeds 0–{images - 1}, truncation 1, fresh noise), "
-            f"{len(others['training'])} training and {len(reference)} held-out images; 100 subsets of {subset}; images resized to 224²"
+            f"{len(others['training'])} training and {len(reference)} held-out images; "
+            f"100 subsets of {subset}; images resized to {INPUT_SIZE}²"
         ),
     )
 
