@@ -175,8 +175,8 @@ def test_a_body_without_length_is_counted(http: httpx.Client) -> None:
 
 def test_a_client_that_leaves_in_the_middle_of_its_body(gateway: GatewayProcess) -> None:
     with socket.create_connection(("127.0.0.1", gateway.port)) as connection:
-        head = "POST /v1/generate HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{"
-        connection.sendall(head.encode())
+        head = ["POST /v1/generate HTTP/1.1", "host: x", "content-type: application/json"]
+        connection.sendall("\r\n".join([*head, "content-length: 9", "", "{"]).encode())
     with gateway.client() as client:
         assert client.post("/v1/generate", json=GOOD).status_code == 200
     assert "Traceback" not in gateway.log()

@@ -1,0 +1,56 @@
+"""SIGTERM: readiness first, then the port; what is in flight finishes; the exit code is 0."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.gateway_process import GatewayProcess
+from tests.toy_repository import write_toy_repository
+from tests.triton_process import TritonProcess
+
+Start = Callable[..., GatewayProcess]
+
+
+def test_in_flight_finishes(
+    tmp_path: Path, start_triton: Callable[[Path], TritonProcess], start_gateway: Start
+) -> None:
+    triton = start_triton(write_toy_repository(tmp_path / "slow", extra_milliseconds=80))
+    gateway = start_gateway(triton.grpc_url, drain_seconds=0.7)
+    gateway.wait_ready()
+    answers: list[httpx.Response] = []
+
+    def call() -> None:
+        with gateway.client() as client:
+            answers.append(client.post("/v1/generate", json={"model": "toy", "seed": 0, "n": 32}))
+
+    caller = threading.Thread(target=call)
+    caller.start()
+    time.sleep(0.3)
+    gateway.terminate()
+    time.sleep(0.2)
+    with gateway.client() as client:
+        ready = client.get("/readyz")
+        assert ready.status_code == 503
+        assert ready.json()["detail"] == "The gateway is shutting down."
+        assert client.get("/healthz").status_code == 200
+    time.sleep(1)
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(gateway.url + "/healthz", trust_env=False)
+    assert caller.is_alive()
+    caller.join(20)
+    assert answers[0].status_code == 200
+    assert len(answers[0].json()["data"]) == 32
+    assert gateway.process.wait(10) == 0
+
+
+def test_idle_stops_at_once_and_a_taken_port_is_an_error(start_gateway: Start, triton: TritonProcess) -> None:
+    gateway = start_gateway(triton.grpc_url)
+    with pytest.raises(RuntimeError, match="address already in use"):
+        start_gateway(triton.grpc_url, port=gateway.port)
+    started = time.monotonic()
+    assert gateway.close() == 0
+    assert time.monotonic() - started < 3
