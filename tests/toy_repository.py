@@ -28,8 +28,7 @@ def write_toy_repository(
     *,
     name: str = "toy",
     extra_milliseconds: float = 0,
-    max_queue_size: int = 64,
-    queue_timeout_seconds: float = 30,
+    max_queue_size: int | None = None,
 ) -> Path:
     """Write the Triton models `<name>-mapping` and `<name>-synthesis` below `path`.
 
@@ -37,8 +36,9 @@ def write_toy_repository(
         path: The model repository; made when it is missing, other models in it are left alone.
         name: Public name of the generator.
         extra_milliseconds: About how much longer each image takes on one core, for overload tests.
-        max_queue_size: Requests that Triton queues for each model before it refuses more.
-        queue_timeout_seconds: How long a request may wait in Triton's queue.
+        max_queue_size: Requests that Triton queues for each model before it refuses more. Unlimited unless
+            given: with any queue policy, this Triton's batcher misses wake-ups and a burst of requests
+            stands still for half seconds, so served models have none and the gateway bounds the queue.
 
     Returns:
         `path`, so that a fixture can write and yield in one line.
@@ -50,7 +50,7 @@ def write_toy_repository(
         (folder / "1" / "model.onnx").write_bytes(payload)
         card = _card(name, role, hashlib.sha256(payload).hexdigest())
         (folder / "config.pbtxt").write_text(
-            _config(f"{name}-{role}", role, card, max_queue_size, round(queue_timeout_seconds * 1e6)),
+            _config(f"{name}-{role}", role, card, max_queue_size),
             encoding="utf-8",
         )
     return path
@@ -276,10 +276,9 @@ _TENSORS = {
 }
 
 
-def _config(
-    triton_name: str, role: str, card: dict[str, Any], max_queue_size: int, timeout_microseconds: int
-) -> str:
+def _config(triton_name: str, role: str, card: dict[str, Any], max_queue_size: int | None) -> str:
     inputs, outputs = _TENSORS[role]
+    policy = f"default_queue_policy {{ max_queue_size: {max_queue_size} }} " if max_queue_size else ""
     # A JSON string is a protobuf text string as well, as long as non-ASCII characters are not escaped.
     card_string = json.dumps(json.dumps(card, ensure_ascii=False), ensure_ascii=False)
     return f"""name: "{triton_name}"
@@ -287,14 +286,7 @@ backend: "onnxruntime"
 default_model_filename: "model.onnx"
 max_batch_size: 16
 {_tensors("input", inputs)}{_tensors("output", outputs)}instance_group [ {{ count: 1 kind: KIND_CPU }} ]
-dynamic_batching {{
-  default_queue_policy {{
-    timeout_action: REJECT
-    default_timeout_microseconds: {timeout_microseconds}
-    allow_timeout_override: true
-    max_queue_size: {max_queue_size}
-  }}
-}}
+dynamic_batching {{ {policy}}}
 model_warmup [
   {{
     name: "one image"

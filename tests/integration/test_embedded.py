@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -109,6 +110,24 @@ def test_the_same_image_whatever_else_is_in_the_batch(triton: TritonProcess) -> 
     for seeds, ws in asyncio.run(run()):
         np.testing.assert_array_equal(ws, expected[seeds])
     assert execution_count(triton, "toy-mapping") - before < 64, "nothing was batched"
+
+
+def test_a_burst_of_requests_is_not_held_up(triton: TritonProcess) -> None:
+    """What a queue policy in the model's config brings about: half seconds in which nothing happens."""
+
+    async def run() -> list[float]:
+        client = grpc_aio.InferenceServerClient(triton.grpc_url)
+        inputs = infer_inputs(mapping_arrays([0]))
+        seconds = []
+        for _ in range(9):
+            start = time.monotonic()
+            await asyncio.gather(*(client.infer("toy-mapping", inputs) for _ in range(48)))
+            seconds.append(time.monotonic() - start)
+        await client.close()
+        return seconds
+
+    seconds = asyncio.run(run())
+    assert sorted(seconds)[4] < 0.4, seconds
 
 
 def execution_count(triton: TritonProcess, model: str) -> int:
