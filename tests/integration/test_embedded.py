@@ -161,12 +161,12 @@ def test_a_file_that_is_not_the_cards_is_refused_and_others_serve(
 
 
 def test_cancelled_requests_are_not_computed(tmp_path: Path, start_triton: START) -> None:
-    repository = write_toy_repository(tmp_path / "repository", extra_milliseconds=100)
+    repository = write_toy_repository(tmp_path / "repository", extra_milliseconds=30)
     triton = start_triton(repository)
 
     async def run() -> tuple[float, float]:
         client = grpc_aio.InferenceServerClient(triton.grpc_url)
-        # Batches of 16 cannot be merged, so all but the first wait: two for the backend, the others in the queue.
+        # Batches of 16 cannot be merged, so all but the first wait.
         arrays = synthesis_arrays(np.zeros((16, NUM_WS, 8), np.float32))
         start = time.monotonic()
         calls = [asyncio.create_task(client.infer("toy-synthesis", infer_inputs(arrays))) for _ in range(6)]
