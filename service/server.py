@@ -11,6 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from service.app import create_app
+from service.memory import keep_freed_memory
 from service.settings import Settings
 from service.telemetry.logs import configure_logging
 
@@ -52,6 +53,7 @@ def serve(settings: Settings) -> None:
         SystemExit: If the port is taken or the application does not start.
     """
     configure_logging(settings.log_level, settings.log_format)
+    keep_freed_memory()
     app = create_app(settings)
     config = uvicorn.Config(
         app,
