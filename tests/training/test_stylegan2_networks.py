@@ -26,7 +26,8 @@ def parameters(module: torch.nn.Module) -> int:
 
 
 @pytest.mark.parametrize(
-    ("resolution", "channel_base", "g_million", "d_million"), [(256, 16384, 24.77, 24.00), (1024, 32768, 30.37, 29.01)]
+    ("resolution", "channel_base", "g_million", "d_million"),
+    [(256, 16384, 24.77, 24.00), (1024, 32768, 30.37, 29.01)],
 )
 def test_published_sizes(resolution, channel_base, g_million, d_million):
     with torch.device("meta"):

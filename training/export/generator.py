@@ -16,7 +16,7 @@ from training.export.graphs import MappingGraph, SynthesisGraph
 from training.export.onnx_graph import drop_output, to_onnx
 from training.export.parity import Arrays, ParityReport, check_parity
 from training.export.seeded_noise import seeded_noise
-from training.export.triton_entry import TensorSpec, TritonEntry, write_entries
+from training.export.triton_entry import TensorSpec, TritonEntry, check_names, write_entries
 from training.families.stylegan import build_generator
 from training.networks.stylegan2 import Generator
 from training.pixels import to_uint8
@@ -65,6 +65,8 @@ def export_generator(
         ExportError: If a graph's batch axis is not dynamic; nothing is written then.
         ModelExistsError: If a model exists and `overwrite` is false.
     """
+    names = {role: f"{card['name']}-{role}" for role in ("mapping", "synthesis")}
+    check_names(repository, list(names.values()), overwrite=overwrite)  # before minutes of work
     progress("exporting the mapping network")
     mapping, mapping_parity = mapping_graph(generator)
     progress("exporting the synthesis network")
@@ -87,7 +89,7 @@ def export_generator(
         repository,
         [
             TritonEntry(
-                name=f"{card['name']}-mapping",
+                name=names["mapping"],
                 model=mapping.SerializeToString(deterministic=True),
                 inputs=[
                     TensorSpec("z", "TYPE_FP32", (g.z_dim,)),
@@ -99,7 +101,7 @@ def export_generator(
                 version=version,
             ),
             TritonEntry(
-                name=f"{card['name']}-synthesis",
+                name=names["synthesis"],
                 model=synthesis.SerializeToString(deterministic=True),
                 inputs=[
                     ws,

@@ -35,20 +35,23 @@ def to_onnx(module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[s
         A checked model whose inputs and outputs all have a symbolic batch axis.
 
     Raises:
-        ExportError: If the exporter fixed the batch axis of an input or an output.
+        ExportError: If the exporter fails, or fixed the batch axis of an input or an output.
     """
     batch = torch.export.Dim("batch", min=1, max=MAX_BATCH)
     with _quiet(), torch.no_grad():
-        program = torch.onnx.export(
-            module,
-            tuple(inputs.values()),
-            dynamo=True,
-            dynamic_shapes=tuple({0: batch} for _ in inputs),
-            input_names=list(inputs),
-            output_names=list(outputs),
-            opset_version=OPSET,
-            verbose=False,
-        )
+        try:
+            program = torch.onnx.export(
+                module,
+                tuple(inputs.values()),
+                dynamo=True,
+                dynamic_shapes=tuple({0: batch} for _ in inputs),
+                input_names=list(inputs),
+                output_names=list(outputs),
+                opset_version=OPSET,
+                verbose=False,
+            )
+        except torch.onnx.OnnxExporterError as error:
+            raise ExportError(f"no graph with a dynamic batch axis could be made: {error}") from error
     assert program is not None
     model = program.model_proto
     for value in (*model.graph.input, *model.graph.output):

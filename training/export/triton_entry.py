@@ -108,6 +108,13 @@ def _warmup(inputs: Sequence[TensorSpec], batch: int) -> str:
     return f'model_warmup {{\n  name: "batch of {batch}"\n  batch_size: {batch}\n{lines}}}\n'
 
 
+def check_names(repository: Path, names: Sequence[str], *, overwrite: bool) -> None:
+    """Raises ModelExistsError if one of the models is there and may not be replaced."""
+    for name in names:
+        if (repository / name).exists() and not overwrite:
+            raise ModelExistsError(f"{repository / name} exists; --overwrite replaces it")
+
+
 def write_entries(repository: Path, entries: Sequence[TritonEntry], *, overwrite: bool = False) -> list[Path]:
     """Writes models that belong together, all of them or none.
 
@@ -122,11 +129,9 @@ def write_entries(repository: Path, entries: Sequence[TritonEntry], *, overwrite
     Raises:
         ModelExistsError: If a model is there already and `overwrite` is false.
     """
+    check_names(repository, [entry.name for entry in entries], overwrite=overwrite)
     repository.mkdir(parents=True, exist_ok=True)
     targets = [repository / entry.name for entry in entries]
-    for target in targets:
-        if target.exists() and not overwrite:
-            raise ModelExistsError(f"{target} exists; --overwrite replaces it")
     # Staged beside the repository's folders, on the same file system, so that each move is one rename.
     stage = Path(tempfile.mkdtemp(dir=repository.parent, prefix=".export-"))
     try:

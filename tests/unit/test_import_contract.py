@@ -1,0 +1,42 @@
+"""The two packages meet in `model_repository/` alone."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def imported(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names.add((node.module or "").split(".")[0])
+    return names
+
+
+@pytest.mark.parametrize(
+    ("package", "forbidden"),
+    [
+        ("service", {"torch", "training", "onnx", "pytriton"}),
+        ("training", {"service", "fastapi", "tritonclient"}),
+    ],
+)
+def test_packages_do_not_import_each_other(package, forbidden):
+    files = sorted((ROOT / package).rglob("*.py"))
+    assert files
+    crossings = {str(f.relative_to(ROOT)): imported(f) & forbidden for f in files}
+    assert {f: names for f, names in crossings.items() if names} == {}
+
+
+def test_serving_loads_no_torch():
+    code = "import sys, service.app, service.server, service.cli; print({'torch', 'training'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "set()"
