@@ -279,6 +279,8 @@ def gateway_environment(settings: Settings) -> dict[str, str]:
             text = str(value)
         environment[f"GANSERVE_{name.upper()}"] = text
     environment["GANSERVE_TRITON_URL"] = f"{ADDRESS}:{settings.triton_grpc_port}"
+    if "drain_seconds" not in settings.model_fields_set:
+        environment["GANSERVE_DRAIN_SECONDS"] = "0"  # no balancer looks at this one
     environment["PYTHONUNBUFFERED"] = "1"
     return environment
 
