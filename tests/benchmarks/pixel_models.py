@@ -99,7 +99,7 @@ def _texture(resolution: int) -> np.ndarray:
         fy, fx = random.randint(1, 3 << octave, (2, 3))
         phase = random.rand(3) * 7
         hills += np.sin(2 * np.pi * (y[..., None] * fy + x[..., None] * fx) + phase) / (1 << octave)
-    noise = random.randn(resolution, resolution, 3)
+    noise = 0.5 * random.randn(resolution, resolution, 3)
     return np.clip(127 + 60 * hills + noise, 0, 255).astype(np.uint8)
 
 

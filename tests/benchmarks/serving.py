@@ -1,0 +1,249 @@
+"""What the way around a model costs: direct Triton gRPC against the gateway, in one run.
+
+    python -m tests.benchmarks.serving                          everything
+    python -m tests.benchmarks.serving gateway --images 100     one measurement
+    python -m tests.benchmarks.serving --repository DIR         the models exported into DIR as well
+
+Triton and gateway run as processes of their own; the caller measured against is this process. CPU time
+is the gateway process's, per image. `adds` is that minus what the direct caller's own process spends per
+image, since receiving pixels from Triton costs whoever receives them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import importlib
+import json
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import numpy as np
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from service.memory import keep_freed_memory
+from tests.benchmarks.pixel_models import write_pixel_model
+from tests.gateway_process import GatewayProcess
+from tests.triton_process import TritonProcess
+
+
+@dataclass(frozen=True)
+class Options:
+    """What was asked for on the command line."""
+
+    images: int
+    repositories: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table: milliseconds per image.
+
+    Attributes:
+        name: What was measured.
+        p50: Median latency.
+        p95: 95th percentile of the latency.
+        cpu: CPU time of the process measured, None if it is not known.
+        baseline: Whether the other rows are shown as ratios to this one.
+    """
+
+    name: str
+    p50: float
+    p95: float
+    cpu: float | None = None
+    baseline: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows that belong together, the baseline first."""
+
+    title: str
+    rows: list[Row]
+
+
+def measure_gateway(options: Options) -> Iterator[Table]:
+    """Direct gRPC, and the gateway answering JSON, PNG, lossless WebP and raw pixels, per model."""
+    with tempfile.TemporaryDirectory() as folder:
+        repository = Path(folder) / "repository"
+        for resolution in (64, 256, 1024):
+            write_pixel_model(repository, f"pixels-{resolution}", resolution)
+        for extra in options.repositories:
+            for config in extra.glob("*/config.pbtxt"):
+                shutil.copytree(config.parent, repository / config.parent.name)
+        names = sorted(path.name.removesuffix("-synthesis") for path in repository.glob("*-synthesis"))
+        with _serving(repository, Path(folder)) as (triton, gateway):
+            for name in names:
+                yield _gateway_table(name, triton, gateway, options.images)
+
+
+def measure_runtimes(options: Options) -> Iterator[Table]:
+    """ONNX Runtime against eager PyTorch for the same network, where the training package provides it."""
+    try:
+        runtimes = importlib.import_module("tests.benchmarks.runtimes")
+    except ModuleNotFoundError as error:
+        print(f"(runtimes left out: {error})", file=sys.stderr)
+        return
+    yield from runtimes.measure(options)
+
+
+MEASUREMENTS: dict[str, Callable[[Options], Iterable[Table]]] = {
+    "gateway": measure_gateway,
+    "runtimes": measure_runtimes,
+}
+"""Every measurement by name. `tests/benchmarks/runtimes.py` has `measure(options) -> Iterable[Table]`."""
+
+
+@contextmanager
+def _serving(repository: Path, folder: Path) -> Iterator[tuple[TritonProcess, GatewayProcess]]:
+    triton = TritonProcess(repository, folder / "triton.log").start()
+    try:
+        gateway = GatewayProcess(triton.grpc_url, folder / "gateway.log", log_level="info")
+        gateway.wait_ready()
+        try:
+            yield triton, gateway
+        finally:
+            gateway.close()
+    finally:
+        triton.close()
+
+
+def _gateway_table(name: str, triton: TritonProcess, gateway: GatewayProcess, images: int) -> Table:
+    with gateway.client() as client:
+        resolution = client.get(f"/v1/models/{name}").json()["resolution"]
+    images = max(20, images if resolution <= 256 else images // 4)
+    rows = [_direct(name, triton, images)]
+    for label, accept in (
+        ("gateway, JSON with PNG", "application/json"),
+        ("gateway, PNG", "image/png"),
+        ("gateway, WebP lossless", "image/webp"),
+        ("gateway, raw pixels (npy)", "application/x-npy"),
+    ):
+        rows.append(_through_gateway(label, name, accept, gateway, images))
+    return Table(f"{name}: one image at a time, {images} images", rows)
+
+
+def _direct(name: str, triton: TritonProcess, images: int) -> Row:
+    """Both halves through the raw stub, blocking: the least any caller of Triton can spend."""
+    limit = [("grpc.max_receive_message_length", 1 << 28)]
+    with grpc.insecure_channel(triton.grpc_url, options=limit) as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        config = stub.ModelConfig(service_pb2.ModelConfigRequest(name=f"{name}-mapping")).config
+        tensors = {tensor.name: list(tensor.dims) for tensor in [*config.input, *config.output]}
+
+        def infer(model: str, arrays: dict[str, tuple[str, np.ndarray]]) -> bytes:
+            request = service_pb2.ModelInferRequest(model_name=model)
+            for tensor, (datatype, array) in arrays.items():
+                request.inputs.add(name=tensor, datatype=datatype, shape=array.shape)
+                request.raw_input_contents.append(array.tobytes())
+            return bytes(stub.ModelInfer(request).raw_output_contents[0])
+
+        def call(seed: int) -> None:
+            z = np.random.RandomState(seed).randn(1, *tensors["z"]).astype(np.float32)
+            one = np.ones((1, 1), np.float32)
+            cutoff = np.full((1, 1), -1, np.int32)
+            arrays = {
+                "z": ("FP32", z),
+                "truncation_psi": ("FP32", one),
+                "truncation_cutoff": ("INT32", cutoff),
+            }
+            for tensor in ("label", "edits"):
+                if tensor in tensors:
+                    arrays[tensor] = ("FP32", np.zeros((1, *tensors[tensor]), np.float32))
+            ws = np.frombuffer(infer(f"{name}-mapping", arrays), np.float32).reshape(1, *tensors["ws"])
+            noise = np.full((1, 1), -1, np.int64)
+            infer(
+                f"{name}-synthesis",
+                {"ws": ("FP32", ws), "noise_gain": ("FP32", one), "noise_seed": ("INT64", noise)},
+            )
+
+        return _timed("direct Triton gRPC", call, images, time.process_time, baseline=True)
+
+
+def _through_gateway(label: str, name: str, accept: str, gateway: GatewayProcess, images: int) -> Row:
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=120)
+    headers = {"content-type": "application/json", "accept": accept}
+
+    def call(seed: int) -> None:
+        connection.request("POST", "/v1/generate", json.dumps({"model": name, "seeds": [seed]}), headers)
+        response = connection.getresponse()
+        body = response.read()
+        if response.status != 200:
+            raise RuntimeError(f"{response.status}: {body.decode()}")
+
+    try:
+        return _timed(label, call, images, gateway.cpu_seconds)
+    finally:
+        connection.close()
+
+
+def _timed(
+    name: str,
+    call: Callable[[int], None],
+    images: int,
+    cpu_seconds: Callable[[], float],
+    baseline: bool = False,
+) -> Row:
+    for seed in range(max(5, images // 10)):
+        call(seed)
+    latencies = []
+    cpu = cpu_seconds()
+    for seed in range(images):
+        started = time.perf_counter()
+        call(seed)
+        latencies.append((time.perf_counter() - started) * 1e3)
+    cpu = (cpu_seconds() - cpu) / images * 1e3
+    cuts = statistics.quantiles(latencies, n=20)
+    return Row(name, statistics.median(latencies), cuts[18], cpu, baseline)
+
+
+def show(table: Table) -> None:
+    """Prints a table, every row beside its ratio to the baseline.
+
+    Args:
+        table: What was measured.
+    """
+    baseline = next((row for row in table.rows if row.baseline), None)
+    print(f"\n{table.title}")
+    print(f"  {'milliseconds per image':28} {'p50':>8} {'p95':>8} {'CPU':>8} {'adds':>8} {'p50 ratio':>10}")
+    for row in table.rows:
+        cpu = "" if row.cpu is None else f"{row.cpu:.2f}"
+        ratio = "" if baseline is None else f"{row.p50 / baseline.p50:.2f}"
+        known = baseline is not None and baseline.cpu is not None and row.cpu is not None and not row.baseline
+        adds = f"{row.cpu - baseline.cpu:+.2f}" if known else ""
+        print(f"  {row.name:28} {row.p50:8.2f} {row.p95:8.2f} {cpu:>8} {adds:>8} {ratio:>10}")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    """Runs the measurements named on the command line, or all."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join(MEASUREMENTS)}; all if left out"
+    )
+    parser.add_argument("--images", type=int, default=400, help="per row; a quarter for large images")
+    parser.add_argument(
+        "--repository", type=Path, action="append", default=[], help="further models to serve"
+    )
+    given = parser.parse_args()
+    unknown = set(given.names) - MEASUREMENTS.keys()
+    if unknown:
+        parser.error(f"no measurement is called {', '.join(sorted(unknown))}")
+    keep_freed_memory()  # as the gateway does, so that the direct caller is at no disadvantage
+    for name in given.names or MEASUREMENTS:
+        for table in MEASUREMENTS[name](Options(given.images, tuple(given.repository))):
+            show(table)
+
+
+if __name__ == "__main__":
+    main()
