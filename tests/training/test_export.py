@@ -82,7 +82,7 @@ def test_config_says_what_the_model_contract_asks(repository, sessions, role):
         8,
         16,
     )
-    assert card["parity"]["batches"] == [1, 2, 5, 16]
+    assert card["parity"][role]["batches"] == [1, 2, 5, 16]
     graph = {i.name: i.shape[1:] for i in sessions[role].get_inputs()}
     assert graph == {i.name: list(i.dims) for i in config.input}
     assert {o.name: o.shape[1:] for o in sessions[role].get_outputs()} == {
