@@ -1,0 +1,73 @@
+"""ONNX Runtime against eager PyTorch: one synthesis network, the same weights, in turns, on all cores."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import onnxruntime as ort
+import torch
+
+from tests.benchmarks.random_weights import random_generator
+from tests.benchmarks.tables import Options, Row, Table
+from training.export.generator import unchecked_synthesis_graph
+from training.export.graphs import SynthesisGraph
+from training.export.onnx_graph import drop_output
+
+NETWORKS = (
+    (
+        "64², channel_base 2048 (terrain)",
+        {"resolution": 64, "channel_base": 2048, "channel_max": 128, "dim": 128},
+    ),
+    ("256², channel_base 16384 (published)", {"resolution": 256, "channel_base": 16384}),
+)
+
+
+def measure(options: Options) -> Iterator[Table]:
+    """A table for each network and batch size: PyTorch as the baseline, then ONNX Runtime."""
+    for title, size in NETWORKS:
+        generator = random_generator(**size)
+        model = drop_output(unchecked_synthesis_graph(generator), "pixels")
+        session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        graph = SynthesisGraph(generator.synthesis)
+        for batch in (1, 8):
+            ws = np.random.RandomState(0).randn(batch, generator.mapping.num_ws, generator.mapping.w_dim)
+            inputs = {
+                "ws": ws.astype(np.float32),
+                "noise_gain": np.ones((batch, 1), np.float32),
+                "noise_seed": np.full((batch, 1), -1, np.int64),
+            }
+            tensors = [torch.from_numpy(array) for array in inputs.values()]
+
+            def eager(graph: SynthesisGraph = graph, tensors: list[torch.Tensor] = tensors) -> None:
+                with torch.inference_mode():
+                    graph(*tensors)
+
+            def onnx(session: ort.InferenceSession = session, inputs: dict = inputs) -> None:
+                session.run(None, inputs)
+
+            rounds = max(5, options.images // (10 if generator.synthesis.resolution <= 64 else 40))
+            yield Table(
+                f"{title}, batch {batch}, {os.cpu_count()} cores",
+                list(_in_turns({"PyTorch eager": eager, "ONNX Runtime": onnx}, batch, rounds)),
+            )
+
+
+def _in_turns(calls: dict[str, Callable[[], object]], batch: int, rounds: int) -> Iterator[Row]:
+    """Times calls one after the other, round by round, so that a slow spell of the machine hits all alike."""
+    latencies: dict[str, list[float]] = {name: [] for name in calls}
+    cpu = dict.fromkeys(calls, 0.0)
+    for call in calls.values():
+        call()
+    for _ in range(rounds):
+        for name, call in calls.items():
+            started, cpu_started = time.perf_counter(), time.process_time()
+            call()
+            latencies[name].append((time.perf_counter() - started) * 1e3 / batch)
+            cpu[name] += (time.process_time() - cpu_started) * 1e3 / batch / rounds
+    for position, (name, values) in enumerate(latencies.items()):
+        p95 = statistics.quantiles(values, n=20)[18]
+        yield Row(name, statistics.median(values), p95, cpu[name], baseline=position == 0)
