@@ -1,0 +1,253 @@
+"""`ganserve up` as a person meets it: real processes, real signals, real crashes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.toy_repository import write_toy_repository
+from tests.triton_process import free_ports
+
+TIMEOUT_SECONDS = 60
+
+
+class Up:
+    """A running `ganserve up`, what it printed, and the processes it started."""
+
+    def __init__(self, repository: Path, log: Path, environment: dict[str, str], flags: list[str]) -> None:
+        self.port, grpc_port, http_port, metrics_port = free_ports(4)
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._log = log
+        ports = {"": self.port, "triton-grpc-": grpc_port, "triton-http-": http_port}
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "service.cli", "up", f"--models={repository}"),
+                    *(f"--{name}port={port}" for name, port in ports.items()),
+                    f"--triton-metrics-port={metrics_port}",
+                    *flags,
+                ],
+                env={**os.environ, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        self.seen: dict[int, psutil.Process] = {}
+
+    @property
+    def output(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def wait_for(self, text: str) -> None:
+        until(lambda: text in self.output or self.process.poll() is not None)
+        assert text in self.output, self.output
+
+    def wait_until_ready(self) -> Up:
+        self.wait_for("ganserve is ready")
+        self.family()
+        return self
+
+    def wait_for_exit(self) -> int:
+        try:
+            return self.process.wait(TIMEOUT_SECONDS)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"it did not end:\n{self.output}")
+
+    def family(self) -> dict[str, psutil.Process]:
+        """The processes below the supervisor by role; remembers all it ever saw."""
+        roles = {}
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for child in psutil.Process(self.process.pid).children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    self.seen[child.pid] = child
+                    roles[self._role(child)] = child
+        return roles
+
+    def image(self) -> httpx.Response:
+        return httpx.get(f"{self.url}/v1/models/toy/images/7.png", trust_env=False, timeout=30)
+
+    def ready_status(self) -> int:
+        return httpx.get(f"{self.url}/readyz", trust_env=False, timeout=30).status_code
+
+    def assert_nothing_is_left(self) -> None:
+        until(lambda: not [process for process in self.seen.values() if process.is_running()])
+        assert temporary_files() == []
+
+    def close(self) -> None:
+        self.family()
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        for process in self.seen.values():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    def _role(self, process: psutil.Process) -> str:
+        return {"tritonserver": "triton", "triton_python_backend_stub": "model"}.get(
+            Path(process.cmdline()[0]).name, "gateway"
+        )
+
+
+def until(condition: Callable[[], object], seconds: float = TIMEOUT_SECONDS) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never came about"
+        time.sleep(0.05)
+
+
+def temporary_files() -> list[Path]:
+    """Folders and shared memory of runs started with this test's temporary directory."""
+    folders = list(Path(tempfile.gettempdir()).glob("ganserve-*"))
+    return folders + [region for folder in folders for region in Path("/dev/shm").glob(f"{folder.name}-*")]
+
+
+@pytest.fixture
+def up(tmp_path: Path, toy_repository: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Up]]:
+    """Starts `ganserve up` over the toy repository, or another, with its own temporary directory."""
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    started: list[Up] = []
+
+    def start(*flags: str, repository: Path = toy_repository, **settings: object) -> Up:
+        environment = {f"GANSERVE_{name.upper()}": str(value) for name, value in settings.items()}
+        started.append(Up(repository, tmp_path / f"up-{len(started)}.log", environment, list(flags)))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_serves_and_stops_without_a_trace(up: Callable[..., Up], number: signal.Signals) -> None:
+    running = up().wait_until_ready()
+    assert f"http://localhost:{running.port}/v1/models/toy/images/7.png" in running.output
+    assert f"http://localhost:{running.port}/docs" in running.output
+    assert "toy (generator, 16×16)" in running.output
+    image = running.image()
+    assert (image.status_code, image.headers["content-type"]) == (200, "image/png")
+    assert running.family().keys() == {"triton", "model", "gateway"}
+    (folder,) = Path(tempfile.gettempdir()).glob("ganserve-*")
+    assert list(Path("/dev/shm").glob(f"{folder.name}-*"))
+    running.process.send_signal(number)
+    assert running.wait_for_exit() == 0
+    running.assert_nothing_is_left()
+    assert not list(Path("/dev/shm").glob(f"{folder.name}-*"))
+
+
+def test_a_killed_triton_is_announced_and_restarted(up: Callable[..., Up]) -> None:
+    running = up().wait_until_ready()
+    before = running.image().content
+    triton = running.family()["triton"]
+    triton.send_signal(signal.SIGKILL)
+    running.wait_for("Triton was killed by SIGKILL.")
+    running.wait_for("Restarting it")
+    running.wait_for("Triton serves again")
+    assert running.ready_status() == 200
+    assert running.image().content == before
+    family = running.family()
+    assert family["triton"].pid != triton.pid
+    running.process.send_signal(signal.SIGINT)
+    assert running.wait_for_exit() == 0
+    running.assert_nothing_is_left()
+
+
+def test_the_gateway_says_not_ready_while_triton_is_down(up: Callable[..., Up]) -> None:
+    running = up().wait_until_ready()
+    # The second crash in a row is answered after a pause, long enough to look.
+    for expected in (1, 2):
+        running.family()["triton"].send_signal(signal.SIGKILL)
+        until(lambda n=expected: running.output.count("Restarting it") == n)
+    until(lambda: running.ready_status() == 503, 20)
+    problem = running.image()
+    assert problem.status_code == 503
+    assert problem.headers["content-type"] == "application/problem+json"
+    until(lambda: running.ready_status() == 200)
+
+
+def test_too_many_crashes_stop_everything(up: Callable[..., Up]) -> None:
+    running = up(restart_limit=1).wait_until_ready()
+    running.family()["triton"].send_signal(signal.SIGKILL)
+    running.wait_for("Triton serves again")
+    running.family()["triton"].send_signal(signal.SIGKILL)
+    assert running.wait_for_exit() == 1
+    assert "That was crash 2 within 300 s" in running.output
+    assert "GANSERVE_RESTART_LIMIT" in running.output
+    running.assert_nothing_is_left()
+
+
+def test_a_killed_gateway_stops_everything(up: Callable[..., Up]) -> None:
+    running = up().wait_until_ready()
+    running.family()["gateway"].send_signal(signal.SIGKILL)
+    assert running.wait_for_exit() == 1
+    assert "The gateway was killed by SIGKILL. The gateway printed last:" in running.output
+    running.assert_nothing_is_left()
+
+
+def test_nothing_outlives_a_killed_supervisor(up: Callable[..., Up]) -> None:
+    running = up().wait_until_ready()
+    (folder,) = Path(tempfile.gettempdir()).glob("ganserve-*")
+    running.process.kill()
+    running.process.wait()
+    until(lambda: not [process for process in running.seen.values() if process.is_running()], 20)
+    assert not list(Path("/dev/shm").glob(f"{folder.name}-*"))
+    # The folder cannot be removed by a process that was killed; the next one does it.
+    assert folder.exists()
+    again = up().wait_until_ready()
+    assert not folder.exists()
+    again.process.send_signal(signal.SIGTERM)
+    assert again.wait_for_exit() == 0
+
+
+def test_a_triton_that_never_starts_stops_everything_and_says_why(
+    up: Callable[..., Up], tmp_path: Path
+) -> None:
+    repository = write_toy_repository(tmp_path / "repository")
+    for model in repository.iterdir():
+        (model / "1" / "model.onnx").write_bytes(b"damaged")
+    running = up(repository=repository)
+    assert running.wait_for_exit() == 1
+    assert "Not served: toy-mapping: " in running.output
+    assert "is not the file its card describes" in running.output
+    assert "can be served." in running.output
+    running.assert_nothing_is_left()
+
+
+def test_one_damaged_model_is_reported_and_the_others_are_served(
+    up: Callable[..., Up], tmp_path: Path
+) -> None:
+    repository = write_toy_repository(tmp_path / "repository")
+    write_toy_repository(repository, name="damaged")
+    (repository / "damaged-synthesis" / "1" / "model.onnx").write_bytes(b"damaged")
+    running = up(repository=repository).wait_until_ready()
+    assert "Not served: damaged-synthesis: " in running.output
+    assert "damaged (generator" not in running.output
+    assert running.image().status_code == 200
+
+
+def test_a_taken_port_is_named_with_its_remedy(up: Callable[..., Up]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        running = up(f"--triton-http-port={port}")
+        assert running.wait_for_exit() == 1
+    assert running.output == (
+        f"Triton's HTTP endpoint cannot listen on port {port}, since another program does; stop that program "
+        "or choose another port with --triton-http-port or GANSERVE_TRITON_HTTP_PORT.\n"
+    )
