@@ -1,0 +1,87 @@
+"""The command line where it does not need a server."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from service.cli import app
+from service.files import write_atomically
+from tests.triton_process import free_ports
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, list(arguments))
+    return result.exit_code, result.output
+
+
+@pytest.mark.parametrize("command", ["up", "gateway", "models", "generate"])
+def test_every_command_explains_itself_with_an_example(command: str) -> None:
+    code, output = run(command, "--help")
+    assert code == 0
+    assert "Example" in output
+    assert "ganserve" in output
+
+
+def test_no_ganserve_is_one_sentence(tmp_path: Path) -> None:
+    url = f"http://localhost:{free_ports(1)[0]}"
+    sentence = f"No ganserve at {url}; start one with `ganserve up` or `make serve`.\n"
+    assert run("models", "--url", url) == (1, sentence)
+
+
+def test_wrong_arguments_are_explained(tmp_path: Path) -> None:
+    code, output = run("generate", "--model", "toy", "--out", str(tmp_path), "--seeds", "9-3")
+    assert code == 2
+    assert "write 3-9" in output
+    code, output = run("generate", "--model", "toy", "--out", str(tmp_path), "--seeds", "1", "--noise", "x")
+    assert code == 2
+    assert "`const`, `none` or a seed" in output
+    code, output = run("models", "--url", "localhost:8080")
+    assert code == 2
+    assert "http://" in output
+
+
+def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANSERVE_RESTART_LIMIT", "many")
+    code, output = run("up")
+    assert code == 1
+    assert output.startswith("GANSERVE_RESTART_LIMIT: ")
+    assert "'many'" in output
+
+
+def test_client_commands_need_nothing_of_the_service() -> None:
+    """What `ganserve models` and `generate` import is among the base dependencies."""
+    code = (
+        "import sys; import service.cli, service.client, service.seeds, service.files; "
+        "print(sorted({'fastapi', 'tritonclient', 'pydantic_settings', 'torch', 'onnxruntime', 'uvicorn'} "
+        "& set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert result.stdout == "[]\n"
+
+
+def test_files_appear_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "image.png"
+    write_atomically(path, b"first")
+    assert path.stat().st_mode & 0o777 == 0o666 & ~_umask()
+
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_atomically(path, b"second")
+    assert path.read_bytes() == b"first"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def _umask() -> int:
+    import os
+
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
