@@ -128,6 +128,9 @@ class Catalog:
             *(self._triton.model_config(name, version, _ASK_TIMEOUT) for name, version in versions.items()),
             return_exceptions=True,
         )
+        gone = any(isinstance(config, TritonChangedError) for config in configs)
+        if gone and not await self._triton.is_live(_ASK_TIMEOUT):
+            raise TritonChangedError("Triton went away while it was asked")
         for (name, version), config in zip(versions.items(), configs, strict=True):
             if isinstance(config, BaseException):
                 complaints[name] = str(config)

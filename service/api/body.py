@@ -8,8 +8,10 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
-from service.api.problems import ProblemError
+from service.api.problems import ProblemError, invalid_field
 from service.api.validation import accepted_fields, validation_problem
+
+_MAX_ERRORS = 1000
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
@@ -43,6 +45,12 @@ async def read_json(request: Request, schema: type[Schema], limit: int) -> Schem
     try:
         return schema.model_validate_json(body)
     except ValidationError as error:
+        if error.error_count() > _MAX_ERRORS:  # describing a megabyte of them would hold up everybody else
+            raise invalid_field(
+                "body",
+                f"{error.error_count()} errors",
+                "a JSON object with these fields: " + ", ".join(schema.model_fields),
+            ) from None
         details = error.errors(include_url=False, include_context=False, include_input=False)
         raise validation_problem(details, accepted_fields(schema)) from None
 

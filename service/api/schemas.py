@@ -29,7 +29,8 @@ class GenerateRequest(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     model: str = Field(min_length=1, max_length=64, description=_MODEL, examples=["terrain"])
-    seeds: list[Seed] | None = Field(
+    # Fails fast: a megabyte of wrong seeds would otherwise cost a second of error messages.
+    seeds: Annotated[list[Seed], Field(fail_fast=True)] | None = Field(
         None, min_length=1, description="a list of integers from 0 to 4294967295, one image each"
     )
     seed: Seed | None = Field(None, description="an integer from 0 to 4294967295, instead of `seeds`")

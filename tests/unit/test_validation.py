@@ -73,4 +73,6 @@ def test_the_body_as_a_whole(body: str) -> None:
 
 def test_many_errors_are_cut_short() -> None:
     seeds = ",".join(["-1"] * 500)
-    assert len(errors_of(f'{{"model": "m", "seeds": [{seeds}]}}')) == 20
+    assert list(errors_of(f'{{"model": "m", "seeds": [{seeds}]}}')) == ["seeds.0"]
+    unknown = ",".join(f'"x{index}": 0' for index in range(500))
+    assert len(errors_of(f'{{"model": "m", "seeds": [1], {unknown}}}')) == 20
