@@ -10,11 +10,13 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import onnx
 import onnxruntime as ort
 import psutil
 import pytest
 import tritonclient.grpc as grpc
 import tritonclient.grpc.aio as grpc_aio
+from onnx import TensorProto, helper, numpy_helper
 from tritonclient.utils import InferenceServerException
 
 from service.embedded import tritonserver
@@ -158,6 +160,43 @@ def test_a_file_that_is_not_the_cards_is_refused_and_others_serve(
     }
     assert "is not the file its card describes: sha256 is" in index["swapped-synthesis"]["reason"]
     assert "ONNX Runtime cannot open" in index["corrupt-mapping"]["reason"]
+
+
+def write_picky_model(repository: Path) -> None:
+    """A model that fails at run time for some inputs: it looks up 4 values, and `index` can be anything."""
+    graph = helper.make_graph(
+        [helper.make_node("Gather", ["values", "index"], ["value"])],
+        "picky",
+        [helper.make_tensor_value_info("index", TensorProto.INT64, ["N", 1])],
+        [helper.make_tensor_value_info("value", TensorProto.FLOAT, ["N", 1])],
+        [numpy_helper.from_array(np.arange(4, dtype=np.float32) * 10, "values")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    (repository / "picky" / "1").mkdir(parents=True)
+    onnx.save(model, repository / "picky" / "1" / "model.onnx")
+    (repository / "picky" / "config.pbtxt").write_text(
+        """backend: "onnxruntime" max_batch_size: 16 dynamic_batching { max_queue_delay_microseconds: 200000 }
+        input { name: "index" data_type: TYPE_INT64 dims: [1] }
+        output { name: "value" data_type: TYPE_FP32 dims: [1] }"""
+    )
+
+
+def test_a_request_that_fails_takes_no_other_with_it(tmp_path: Path, start_triton: START) -> None:
+    write_picky_model(tmp_path / "repository")
+    triton = start_triton(tmp_path / "repository")
+
+    async def run(indices: list[int]) -> list[object]:
+        client = grpc_aio.InferenceServerClient(triton.grpc_url)
+        calls = [client.infer("picky", [tensor("index", np.array([[i]]), "INT64")]) for i in indices]
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        await client.close()
+        return [r if isinstance(r, Exception) else r.as_numpy("value").item() for r in results]
+
+    results = asyncio.run(run([0, 1, 9, 2, 3, -9, 1, 0]))
+    assert execution_count(triton, "picky") < 8, "nothing was batched"
+    failed = [results.pop(5), results.pop(2)]
+    assert results == [0, 10, 20, 30, 10, 0]
+    assert all("ONNX Runtime failed" in str(error) for error in failed), failed
 
 
 def test_cancelled_requests_are_not_computed(tmp_path: Path, start_triton: START) -> None:

@@ -2,116 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import signal
 import socket
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx
-import psutil
 import pytest
 
 from tests.toy_repository import write_toy_repository
-from tests.triton_process import free_ports
-
-TIMEOUT_SECONDS = 60
-
-
-class Up:
-    """A running `ganserve up`, what it printed, and the processes it started."""
-
-    def __init__(self, repository: Path, log: Path, environment: dict[str, str], flags: list[str]) -> None:
-        self.port, grpc_port, http_port, metrics_port = free_ports(4)
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._log = log
-        ports = {"": self.port, "triton-grpc-": grpc_port, "triton-http-": http_port}
-        with log.open("wb") as output:
-            self.process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "service.cli", "up", f"--models={repository}"),
-                    *(f"--{name}port={port}" for name, port in ports.items()),
-                    f"--triton-metrics-port={metrics_port}",
-                    *flags,
-                ],
-                env={**os.environ, **environment},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-        self.seen: dict[int, psutil.Process] = {}
-
-    @property
-    def output(self) -> str:
-        return self._log.read_text(errors="replace")
-
-    def wait_for(self, text: str) -> None:
-        until(lambda: text in self.output or self.process.poll() is not None)
-        assert text in self.output, self.output
-
-    def wait_until_ready(self) -> Up:
-        self.wait_for("ganserve is ready")
-        self.family()
-        return self
-
-    def wait_for_exit(self) -> int:
-        try:
-            return self.process.wait(TIMEOUT_SECONDS)
-        except subprocess.TimeoutExpired:
-            pytest.fail(f"it did not end:\n{self.output}")
-
-    def family(self) -> dict[str, psutil.Process]:
-        """The processes below the supervisor by role; remembers all it ever saw."""
-        roles = {}
-        with contextlib.suppress(psutil.NoSuchProcess):
-            for child in psutil.Process(self.process.pid).children(recursive=True):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    self.seen[child.pid] = child
-                    roles[self._role(child)] = child
-        return roles
-
-    def image(self) -> httpx.Response:
-        return httpx.get(f"{self.url}/v1/models/toy/images/7.png", trust_env=False, timeout=30)
-
-    def ready_status(self) -> int:
-        return httpx.get(f"{self.url}/readyz", trust_env=False, timeout=30).status_code
-
-    def assert_nothing_is_left(self) -> None:
-        until(lambda: not [process for process in self.seen.values() if process.is_running()])
-        assert temporary_files() == []
-
-    def close(self) -> None:
-        self.family()
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        for process in self.seen.values():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-
-    def _role(self, process: psutil.Process) -> str:
-        return {"tritonserver": "triton", "triton_python_backend_stub": "model"}.get(
-            Path(process.cmdline()[0]).name, "gateway"
-        )
-
-
-def until(condition: Callable[[], object], seconds: float = TIMEOUT_SECONDS) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never came about"
-        time.sleep(0.05)
+from tests.up_process import Up, until
 
 
 def temporary_files() -> list[Path]:
     """Folders and shared memory of runs started with this test's temporary directory."""
     folders = list(Path(tempfile.gettempdir()).glob("ganserve-*"))
     return folders + [region for folder in folders for region in Path("/dev/shm").glob(f"{folder.name}-*")]
+
+
+def assert_nothing_is_left(running: Up) -> None:
+    running.assert_no_process_is_left()
+    assert temporary_files() == []
 
 
 @pytest.fixture
@@ -146,7 +57,7 @@ def test_serves_and_stops_without_a_trace(up: Callable[..., Up], number: signal.
     assert list(Path("/dev/shm").glob(f"{folder.name}-*"))
     running.process.send_signal(number)
     assert running.wait_for_exit() == 0
-    running.assert_nothing_is_left()
+    assert_nothing_is_left(running)
     assert not list(Path("/dev/shm").glob(f"{folder.name}-*"))
 
 
@@ -164,13 +75,14 @@ def test_a_killed_triton_is_announced_and_restarted(up: Callable[..., Up]) -> No
     assert family["triton"].pid != triton.pid
     running.process.send_signal(signal.SIGINT)
     assert running.wait_for_exit() == 0
-    running.assert_nothing_is_left()
+    assert_nothing_is_left(running)
 
 
 def test_the_gateway_says_not_ready_while_triton_is_down(up: Callable[..., Up]) -> None:
     running = up().wait_until_ready()
     # The second crash in a row is answered after a pause, long enough to look.
     for expected in (1, 2):
+        until(lambda: "triton" in running.family())
         running.family()["triton"].send_signal(signal.SIGKILL)
         until(lambda n=expected: running.output.count("Restarting it") == n)
     until(lambda: running.ready_status() == 503, 20)
@@ -188,7 +100,7 @@ def test_too_many_crashes_stop_everything(up: Callable[..., Up]) -> None:
     assert running.wait_for_exit() == 1
     assert "That was crash 2 within 300 s" in running.output
     assert "GANSERVE_RESTART_LIMIT" in running.output
-    running.assert_nothing_is_left()
+    assert_nothing_is_left(running)
 
 
 def test_a_killed_gateway_stops_everything(up: Callable[..., Up]) -> None:
@@ -196,7 +108,7 @@ def test_a_killed_gateway_stops_everything(up: Callable[..., Up]) -> None:
     running.family()["gateway"].send_signal(signal.SIGKILL)
     assert running.wait_for_exit() == 1
     assert "The gateway was killed by SIGKILL. The gateway printed last:" in running.output
-    running.assert_nothing_is_left()
+    assert_nothing_is_left(running)
 
 
 def test_nothing_outlives_a_killed_supervisor(up: Callable[..., Up]) -> None:
@@ -225,7 +137,7 @@ def test_a_triton_that_never_starts_stops_everything_and_says_why(
     assert "Not served: toy-mapping: " in running.output
     assert "is not the file its card describes" in running.output
     assert "can be served." in running.output
-    running.assert_nothing_is_left()
+    assert_nothing_is_left(running)
 
 
 def test_one_damaged_model_is_reported_and_the_others_are_served(
