@@ -42,7 +42,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.services = Services(settings, metrics, triton, catalog, Synthesizer(triton, metrics))
         for image_format in MEDIA_TYPES:
             encoder_fingerprint(image_format)  # now, rather than within somebody's first request
-        await catalog.refresh()
+        await catalog.try_refresh()
         keeping_fresh = asyncio.create_task(catalog.keep_fresh())
         try:
             yield

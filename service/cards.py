@@ -160,7 +160,9 @@ def join_generator(mapping: TritonModel, synthesis: TritonModel) -> Generator:
             _dims(model.inputs, tensor, 1)
     c_dim = _dims(mapping.inputs, "label", 1)[0] if "label" in mapping.inputs else 0
     n_directions = _dims(mapping.inputs, "edits", 1)[0] if "edits" in mapping.inputs else 0
-    classes = synthesis.card.get("classes") or mapping.card.get("classes") or ()
+    classes = synthesis.card.get("classes") or mapping.card.get("classes") or []
+    if not isinstance(classes, list):
+        raise CardError("the card's `classes` is not a list")
     name = mapping.card["name"]
     digest = hashlib.sha256((mapping.card["digest"] + synthesis.card["digest"]).encode("ascii")).hexdigest()
     versions = (mapping.version, synthesis.version)

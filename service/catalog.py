@@ -99,11 +99,15 @@ class Catalog:
     async def keep_fresh(self) -> None:
         """Refreshes for as long as the task runs."""
         while True:
-            try:
-                await self.refresh()
-            except Exception:
-                log.exception("catalog refresh failed")
             await asyncio.sleep(self._refresh_seconds)
+            await self.try_refresh()
+
+    async def try_refresh(self) -> None:
+        """Refreshes; a fault in doing so is logged, and what was known stays known."""
+        try:
+            await self.refresh()
+        except Exception:
+            log.exception("catalog refresh failed")
 
     async def refresh(self) -> None:
         """Asks Triton now; callers that come together share one answer no older than their question."""

@@ -165,7 +165,20 @@ def invalid_field(field: str, detail: str, accepted: Any) -> ProblemError:
         The exception to raise.
     """
     error = {"field": field, "detail": detail, "accepted": accepted}
-    return ProblemError("invalid-request", f"{field}: {detail}", errors=[error])
+    return invalid_fields([error])
+
+
+def invalid_fields(errors: Sequence[Mapping[str, Any]]) -> ProblemError:
+    """The problem of a request in which something is not valid.
+
+    Args:
+        errors: `{"field", "detail", "accepted"}` each, at least one.
+
+    Returns:
+        The exception to raise.
+    """
+    count = "One field is" if len(errors) == 1 else f"{len(errors)} fields are"
+    return ProblemError("invalid-request", f"{count} not valid; see `errors`.", errors=errors)
 
 
 def problem_response(error: ProblemError, instance: str, request_id: str) -> Response:

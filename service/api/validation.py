@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from service.api.problems import ProblemError
+from service.api.problems import ProblemError, invalid_fields
 
 _MAX_ERRORS = 20
 # Members of a union show up in pydantic's locations; fields of ours are all that a client knows.
@@ -47,10 +47,7 @@ def validation_problem(
             found[field]["detail"] += f"; or: {detail}"
         elif len(found) < _MAX_ERRORS:
             found[field] = {"field": field, "detail": detail, "accepted": expected}
-    first = next(iter(found.values()))
-    return ProblemError(
-        "invalid-request", f"{first['field']}: {first['detail']}", errors=list(found.values())
-    )
+    return invalid_fields(list(found.values()))
 
 
 def accepted_fields(model: type[BaseModel]) -> dict[str, str]:

@@ -22,7 +22,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
@@ -31,43 +30,9 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from service.memory import keep_freed_memory
 from tests.benchmarks.pixel_models import write_pixel_model
+from tests.benchmarks.tables import Options, Row, Table, show
 from tests.gateway_process import GatewayProcess
 from tests.triton_process import TritonProcess
-
-
-@dataclass(frozen=True)
-class Options:
-    """What was asked for on the command line."""
-
-    images: int
-    repositories: tuple[Path, ...]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of a table: milliseconds per image.
-
-    Attributes:
-        name: What was measured.
-        p50: Median latency.
-        p95: 95th percentile of the latency.
-        cpu: CPU time of the process measured, None if it is not known.
-        baseline: Whether the other rows are shown as ratios to this one.
-    """
-
-    name: str
-    p50: float
-    p95: float
-    cpu: float | None = None
-    baseline: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows that belong together, the baseline first."""
-
-    title: str
-    rows: list[Row]
 
 
 def measure_gateway(options: Options) -> Iterator[Table]:
@@ -76,6 +41,7 @@ def measure_gateway(options: Options) -> Iterator[Table]:
         repository = Path(folder) / "repository"
         for resolution in (64, 256, 1024):
             write_pixel_model(repository, f"pixels-{resolution}", resolution)
+        _add_random_weights(repository)
         for extra in options.repositories:
             for config in extra.glob("*/config.pbtxt"):
                 shutil.copytree(config.parent, repository / config.parent.name)
@@ -102,6 +68,16 @@ MEASUREMENTS: dict[str, Callable[[Options], Iterable[Table]]] = {
 """Every measurement by name. `tests/benchmarks/runtimes.py` has `measure(options) -> Iterable[Table]`."""
 
 
+def _add_random_weights(repository: Path) -> None:
+    """A real network at 1024², where PyTorch is there to make one."""
+    try:
+        random_weights = importlib.import_module("tests.benchmarks.random_weights")
+    except ModuleNotFoundError as error:
+        print(f"(random weights left out: {error})", file=sys.stderr)
+        return
+    random_weights.write_random_model(repository, "random-weights-1024", 1024, channel_base=4096)
+
+
 @contextmanager
 def _serving(repository: Path, folder: Path) -> Iterator[tuple[TritonProcess, GatewayProcess]]:
     triton = TritonProcess(repository, folder / "triton.log").start()
@@ -119,7 +95,9 @@ def _serving(repository: Path, folder: Path) -> Iterator[tuple[TritonProcess, Ga
 def _gateway_table(name: str, triton: TritonProcess, gateway: GatewayProcess, images: int) -> Table:
     with gateway.client() as client:
         resolution = client.get(f"/v1/models/{name}").json()["resolution"]
-    images = max(20, images if resolution <= 256 else images // 4)
+    images = max(12, images if resolution <= 256 else images // 4)
+    if name.startswith("random-weights"):
+        images = 12  # seconds each
     rows = [_direct(name, triton, images)]
     for label, accept in (
         ("gateway, JSON with PNG", "application/json"),
@@ -192,7 +170,7 @@ def _timed(
     cpu_seconds: Callable[[], float],
     baseline: bool = False,
 ) -> Row:
-    for seed in range(max(5, images // 10)):
+    for seed in range(max(3, images // 10)):
         call(seed)
     latencies = []
     cpu = cpu_seconds()
@@ -203,24 +181,6 @@ def _timed(
     cpu = (cpu_seconds() - cpu) / images * 1e3
     cuts = statistics.quantiles(latencies, n=20)
     return Row(name, statistics.median(latencies), cuts[18], cpu, baseline)
-
-
-def show(table: Table) -> None:
-    """Prints a table, every row beside its ratio to the baseline.
-
-    Args:
-        table: What was measured.
-    """
-    baseline = next((row for row in table.rows if row.baseline), None)
-    print(f"\n{table.title}")
-    print(f"  {'milliseconds per image':28} {'p50':>8} {'p95':>8} {'CPU':>8} {'adds':>8} {'p50 ratio':>10}")
-    for row in table.rows:
-        cpu = "" if row.cpu is None else f"{row.cpu:.2f}"
-        ratio = "" if baseline is None else f"{row.p50 / baseline.p50:.2f}"
-        known = baseline is not None and baseline.cpu is not None and row.cpu is not None and not row.baseline
-        adds = f"{row.cpu - baseline.cpu:+.2f}" if known else ""
-        print(f"  {row.name:28} {row.p50:8.2f} {row.p95:8.2f} {cpu:>8} {adds:>8} {ratio:>10}")
-    sys.stdout.flush()
 
 
 def main() -> None:
