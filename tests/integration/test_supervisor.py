@@ -73,6 +73,9 @@ def test_a_killed_triton_is_announced_and_restarted(up: Callable[..., Up]) -> No
     assert running.image().content == before
     family = running.family()
     assert family["triton"].pid != triton.pid
+    (folder,) = Path(tempfile.gettempdir()).glob("ganserve-*")
+    regions = {path.name.removeprefix(folder.name) for path in Path("/dev/shm").glob(f"{folder.name}-*")}
+    assert {name[:3] for name in regions} == {"-2-"}, "the crashed one's shared memory is still there"
     running.process.send_signal(signal.SIGINT)
     assert running.wait_for_exit() == 0
     assert_nothing_is_left(running)
