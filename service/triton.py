@@ -1,6 +1,6 @@
 """Triton over asynchronous gRPC: what it serves, and inference with deadlines and cancellation.
 
-The raw stub is used, because `tritonclient`'s own classes cost half as much again per call. Cancelling
+The raw stub is used: it costs some 15% less CPU time per call than `tritonclient`'s own classes. Cancelling
 the task that awaits a call cancels the call, and Triton then drops the request from its queue.
 """
 

@@ -50,9 +50,7 @@ def measure_gateway(options: Options) -> Iterator[Table]:
         names = sorted(path.name.removesuffix("-synthesis") for path in repository.glob("*-synthesis"))
         with _serving(repository, Path(folder)) as (triton, gateway):
             idle = _idle_rate(gateway)
-            print(
-                f"(idle, the gateway spends {idle * 1e3:.1f} ms of CPU a second, watching {len(names)} models)"
-            )
+            print(f"(idle, the gateway spends {idle * 1e3:.1f} ms of CPU a second with {len(names)} models)")
             for name in names:
                 yield _gateway_table(name, triton, gateway, idle, options.images)
 
