@@ -95,9 +95,9 @@ class Up:
                 process.kill()
 
     def _role(self, process: psutil.Process) -> str:
-        return {"tritonserver": "triton", "triton_python_backend_stub": "model"}.get(
-            Path(process.cmdline()[0]).name, "gateway"
-        )
+        command = process.cmdline() or [""]  # one that has just ended has none
+        names = {"tritonserver": "triton", "triton_python_backend_stub": "model", "": "ended"}
+        return names.get(Path(command[0]).name, "gateway")
 
 
 def until(condition: Callable[[], object], seconds: float = TIMEOUT_SECONDS) -> None:
