@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
+import structlog
 from fastapi import Request
 from fastapi.responses import Response
 from numpy.typing import NDArray
@@ -22,6 +23,8 @@ from service.images.encode import ImageFormat, blocks_event_loop
 from service.synthesis import Style
 from service.telemetry.records import record_of
 from service.triton import InferenceError, TritonChangedError, TritonDeadlineError, TritonQueueFullError
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,7 @@ async def _attempt(
     except TritonDeadlineError:
         raise deadline_problem() from None
     except InferenceError as error:
+        log.error("inference failed", model=model.name, reason=str(error))
         raise ProblemError("inference-failed", "The model failed on this request.") from error
     metrics.encode_seconds.labels(image_format).observe(record.encode)
     response.headers["x-model"] = model.name

@@ -1,4 +1,5 @@
 import json
+import time
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
@@ -83,7 +84,10 @@ def test_gauges_and_histograms(http: httpx.Client) -> None:
 def test_log_lines_are_json_with_request_ids(gateway: GatewayProcess, http: httpx.Client) -> None:
     http.post("/v1/generate", json={"model": "toy", "seeds": [1]}, headers={"x-request-id": "find-me"})
     http.get("/v1/models/toy/images/1.gif", headers={"x-request-id": "find-me-too"})
-    lines = [json.loads(line) for line in gateway.log().splitlines()]
+    deadline = time.monotonic() + 5  # a line is written once its answer has gone out
+    while '"request_id": "find-me-too"' not in gateway.log() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    lines = [json.loads(line) for line in gateway.log().splitlines(keepends=True) if line.endswith("\n")]
     (good,) = (line for line in lines if line.get("request_id") == "find-me")
     assert (good["event"], good["operation"], good["model"], good["outcome"]) == (
         "request",

@@ -217,4 +217,5 @@ def test_a_failing_model_is_a_502(tmp_path: Path, start_triton: StartTriton, sta
         answer = client.post("/v1/generate", json=BODY)
         assert answer.status_code == 502, answer.text
         assert answer.json()["type"] == "/problems/inference-failed"
+    assert '"event": "inference failed"' in gateway.log()
     triton.kill()  # it would wait long for processes that are gone
