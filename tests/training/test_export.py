@@ -69,7 +69,11 @@ def test_config_says_what_the_model_contract_asks(repository, sessions, role):
     assert config.name == f"tiny-{role}"
     assert config.backend == "onnxruntime"
     assert config.max_batch_size == 16
-    assert config.dynamic_batching.default_queue_policy.max_queue_size > 0
+    assert config.HasField("dynamic_batching")
+    assert not config.dynamic_batching.HasField("default_queue_policy")  # see QUEUEING
+    assert [(g.count, g.kind) for g in config.instance_group] == [
+        (1, model_config_pb2.ModelInstanceGroup.KIND_AUTO)
+    ]
     assert [w.batch_size for w in config.model_warmup] == [1, 16]
     model = repository / f"tiny-{role}/1/model.onnx"
     assert card["digest"] == hashlib.sha256(model.read_bytes()).hexdigest()

@@ -14,11 +14,11 @@ from typing import Any
 from training.errors import GantrainError
 
 MAX_BATCH_SIZE = 16
-MAX_QUEUE_SIZE = 256
-"""Requests Triton lets wait; the gateway's own bound is tighter and answers with a computed Retry-After."""
-QUEUE_TIMEOUT_SECONDS = 120
-MAX_QUEUE_DELAY_MICROSECONDS = 500
-"""How long Triton waits for company before it runs a batch that is not full."""
+QUEUEING = """\
+# Without a queue policy: with one, whatever it says, the batcher of Triton 2.51 stands still for 500 ms at a
+# time under bursts. The gateway bounds the queue, and its deadlines and cancellations empty it.
+dynamic_batching { }
+"""
 
 
 class ModelExistsError(GantrainError):
@@ -77,15 +77,8 @@ name: "{entry.name}"
 backend: "onnxruntime"
 max_batch_size: {MAX_BATCH_SIZE}
 {_tensors("input", entry.inputs)}{_tensors("output", entry.outputs)}\
-dynamic_batching {{
-  max_queue_delay_microseconds: {MAX_QUEUE_DELAY_MICROSECONDS}
-  default_queue_policy {{
-    max_queue_size: {MAX_QUEUE_SIZE}
-    default_timeout_microseconds: {QUEUE_TIMEOUT_SECONDS * 1_000_000}
-    allow_timeout_override: true
-    timeout_action: REJECT
-  }}
-}}
+instance_group {{ count: 1 kind: KIND_AUTO }}
+{QUEUEING}\
 {_warmup(entry.inputs, 1)}{_warmup(entry.inputs, MAX_BATCH_SIZE)}\
 parameters {{ key: "card" value {{ string_value: {card} }} }}
 """
