@@ -1,0 +1,79 @@
+"""The models in `model_repository/`: what their cards claim, and what they make."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+
+REPOSITORY = Path(__file__).parents[2] / "model_repository"
+CONFIGS = {
+    path.parent.name: text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
+    for path in sorted(REPOSITORY.glob("*/config.pbtxt"))
+}
+CARDS = {name: json.loads(config.parameters["card"].string_value) for name, config in CONFIGS.items()}
+
+
+def test_terrain_ships():
+    assert {"terrain-mapping", "terrain-synthesis"} <= CARDS.keys()
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_card_belongs_to_the_model_file(name):
+    model = REPOSITORY / name / "1" / "model.onnx"
+    assert CARDS[name]["digest"] == hashlib.sha256(model.read_bytes()).hexdigest()
+    assert CARDS[name]["licence"]
+    assert CARDS[name]["training_command"].startswith("gantrain train ")
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_card_tells_how_good_the_model_was_measured_to_be(name):
+    metrics = CARDS[name]["metrics"]
+    kid, real, untrained = (metrics[key]["mean"] for key in ("kid", "kid_real", "kid_untrained"))
+    assert real < kid < untrained / 5
+    assert "EfficientNet-Lite0" in metrics["features"]
+    assert "held-out" in metrics["protocol"]
+    assert CARDS[name]["dataset"]["licence"] == "MIT"
+
+
+def test_served_pixels_are_what_the_model_files_compute(http):
+    """Without Triton and gateway: seeds to pixels with ONNX Runtime alone."""
+    run = {
+        role: ort.InferenceSession(REPOSITORY / f"terrain-{role}" / "1" / "model.onnx").run
+        for role in ("mapping", "synthesis")
+    }
+    seeds = [0, 7, 2**32 - 1]
+    z = np.stack([np.random.RandomState(seed).randn(CARDS["terrain-mapping"]["z_dim"]) for seed in seeds])
+    n = len(seeds)
+    mapping = {
+        "z": z.astype(np.float32),
+        "truncation_psi": np.full((n, 1), 0.7, np.float32),
+        "truncation_cutoff": np.full((n, 1), 4, np.int32),
+    }
+    (ws,) = run["mapping"](None, mapping)
+    noise = {"noise_gain": np.ones((n, 1), np.float32), "noise_seed": np.full((n, 1), 5, np.int64)}
+    (images,) = run["synthesis"](None, {"ws": ws, **noise})
+    body = {"model": "terrain", "seeds": seeds, "truncation": 0.7, "truncation_cutoff": 4, "noise": 5}
+    answer = http.post("/v1/generate", json=body).json()
+    assert [item["pixels_sha256"] for item in answer["data"]] == [
+        hashlib.sha256(image.tobytes()).hexdigest() for image in images
+    ]
+
+
+def test_every_seed_makes_another_picture(http):
+    headers = {"accept": "application/x-npy"}
+    body = {"model": "terrain", "seed": 0, "n": 32}
+    content = http.post("/v1/generate", json=body, headers=headers).content
+    pixels = np.load(io.BytesIO(content)).astype(float)
+    assert pixels.shape == (32, 64, 64, 3)
+    means = pixels.mean(axis=(1, 2))
+    assert means.std(axis=0).min() > 5  # seas, plains and mountains differ in colour
+    distances = np.abs(pixels[:, None] - pixels[None]).mean(axis=(2, 3, 4))
+    assert distances[~np.eye(32, dtype=bool)].min() > 2
