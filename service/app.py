@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 from fastapi import FastAPI
 
-from service.api import generate, health, images, models, problem_pages
+from service.api import docs_page, generate, health, images, models, problem_pages
 from service.api.context import Services
 from service.api.errors import failure_response, install_handlers
 from service.api.head import HeadMiddleware
@@ -58,11 +58,11 @@ def create_app(settings: Settings) -> FastAPI:
         summary="Images from generative adversarial networks, served by Triton.",
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         lifespan=lifespan,
-        docs_url=None,  # both pages load their scripts from elsewhere
+        docs_url=None,  # both pages load their scripts from elsewhere; see service.api.docs_page
         redoc_url=None,
         redirect_slashes=False,
     )
-    for resource in (generate, images, models, health, problem_pages):
+    for resource in (generate, images, models, health, problem_pages, docs_page):
         app.include_router(resource.router)
     install_handlers(app)
     install_openapi(app)

@@ -11,6 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from service.app import create_app
+from service.http_protocol import bounded_protocol
 from service.memory import keep_freed_memory
 from service.settings import Settings
 from service.telemetry.logs import configure_logging
@@ -60,7 +61,7 @@ def serve(settings: Settings) -> None:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=bounded_protocol(settings),
         ws="none",
         lifespan="on",
         log_config=None,

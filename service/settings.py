@@ -22,6 +22,12 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address the gateway listens on.")
     port: int = Field(8080, ge=1, le=65535, description="Port the gateway listens on.")
     max_body_bytes: int = Field(1 << 20, gt=0, description="Largest request body accepted (413 beyond it).")
+    max_head_bytes: int = Field(
+        64 << 10, ge=1 << 10, description="Largest path and headers of a request together (431 beyond it)."
+    )
+    receive_timeout_seconds: float = Field(
+        30.0, gt=0, description="How long a request's headers may take to arrive, and then its body (408)."
+    )
     max_images_per_request: int = Field(64, gt=0, description="Most images one generate call may ask for.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe log line."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import lru_cache
 from typing import TypeVar
 
@@ -10,25 +11,27 @@ from starlette.requests import ClientDisconnect, Request
 
 from service.api.problems import ProblemError, invalid_field
 from service.api.validation import accepted_fields, validation_problem
+from service.settings import Settings
 
 _MAX_ERRORS = 1000
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
 
-async def read_json(request: Request, schema: type[Schema], limit: int) -> Schema:
+async def read_json(request: Request, schema: type[Schema], settings: Settings) -> Schema:
     """Reads and validates a JSON body.
 
     Args:
         request: The request, its body not yet read.
         schema: What the body must be.
-        limit: Most bytes accepted; counted while they arrive, whatever `Content-Length` says.
+        settings: How many bytes are accepted, counted while they arrive whatever `Content-Length` says, and
+            how long they may take.
 
     Returns:
         The validated body.
 
     Raises:
-        ProblemError: If the body is too large, of another type, or not valid.
+        ProblemError: If the body is too large, too slow, of another type, or not valid.
         ClientDisconnect: If the client leaves before the body is complete.
     """
     content_type = request.headers.get("content-type", "")
@@ -41,7 +44,15 @@ async def read_json(request: Request, schema: type[Schema], limit: int) -> Schem
             headers={"accept": "application/json"},
             accepted=["application/json"],
         )
-    body = await _read(request, limit)
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding.strip().lower() != "identity":
+        raise ProblemError(
+            "unsupported-media-type",
+            f"The body is encoded with {encoding!r}; this call reads bodies that are not compressed.",
+            headers={"accept-encoding": "identity"},
+            accepted=["identity"],
+        )
+    body = await _read_in_time(request, settings.max_body_bytes, settings.receive_timeout_seconds)
     try:
         return schema.model_validate_json(body)
     except ValidationError as error:
@@ -53,6 +64,17 @@ async def read_json(request: Request, schema: type[Schema], limit: int) -> Schem
             ) from None
         details = error.errors(include_url=False, include_context=False, include_input=False)
         raise validation_problem(details, accepted_fields(schema)) from None
+
+
+async def _read_in_time(request: Request, limit: int, seconds: float) -> bytes | bytearray:
+    try:
+        return await asyncio.wait_for(_read(request, limit), seconds)
+    except asyncio.TimeoutError:
+        raise ProblemError(
+            "request-timeout",
+            f"The body was not complete within {seconds:g} s.",
+            headers={"connection": "close"},  # what is still to come of it would be taken for a request
+        ) from None
 
 
 async def _read(request: Request, limit: int) -> bytes | bytearray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from service.images.encode import ImageFormat, encoder_fingerprint
@@ -28,19 +28,16 @@ def etag_of(recipe: Mapping[str, Any], image_format: ImageFormat, quality: int |
     return f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
 
 
-def is_current(if_none_match: str | None, etag: str) -> bool:
+def is_current(if_none_match: Sequence[str], etag: str) -> bool:
     """Whether the client already has it.
 
     Args:
-        if_none_match: The request header, if any.
+        if_none_match: The request header, each line that there is of it.
         etag: Of what would be sent.
 
     Returns:
         True if the answer is 304.
     """
-    if if_none_match is None:
-        return False
-    if if_none_match.strip() == "*":
-        return True
+    candidates = [candidate.strip() for line in if_none_match for candidate in line.split(",")]
     # The comparison is weak, as RFC 9110 wants it for If-None-Match.
-    return etag in [candidate.strip().removeprefix("W/") for candidate in if_none_match.split(",")]
+    return "*" in candidates or etag in [candidate.removeprefix("W/") for candidate in candidates]

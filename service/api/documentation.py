@@ -120,7 +120,12 @@ GENERATE_DOCS: Final[dict[str, Any]] = {
             },
         },
         **_problems(
-            "not-acceptable", "body-too-large", "unsupported-media-type", "too-many-images", *_INFERENCE
+            "not-acceptable",
+            "request-timeout",
+            "body-too-large",
+            "unsupported-media-type",
+            "too-many-images",
+            *_INFERENCE,
         ),
     },
     "openapi_extra": {

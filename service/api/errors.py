@@ -73,14 +73,16 @@ async def _invalid(request: Request, error: Any) -> Response:
 
 async def _http(request: Request, error: Any) -> Response:
     if error.status_code == 405:
-        allow = (error.headers or {}).get("Allow", "")
+        methods = [method.strip() for method in (error.headers or {}).get("Allow", "").split(",")]
+        if "GET" in methods:
+            methods.append("HEAD")  # see service.api.head
         return respond(
             request,
             ProblemError(
                 "method-not-allowed",
                 f"{request.method} is not answered here.",
-                headers={"allow": allow},
-                accepted=[method.strip() for method in allow.split(",") if method.strip()],
+                headers={"allow": ", ".join(methods)},
+                accepted=methods,
             ),
         )
     if error.status_code == 404:

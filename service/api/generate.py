@@ -35,7 +35,7 @@ async def generate_images(request: Request) -> Response:
     `application/x-npy` the raw pixels as a numpy array [N, height, width, 3] of uint8.
     """
     settings = services_of(request).settings
-    body = await read_json(request, GenerateRequest, settings.max_body_bytes)
+    body = await read_json(request, GenerateRequest, settings)
     media_type = _negotiate(request, body.format)
     image_format = body.format or _FORMATS.get(media_type, "png")
     limit = min(settings.max_images_per_request, settings.queue_limit)

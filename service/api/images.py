@@ -12,9 +12,8 @@ from service.api.generation import Images, Plan, generate
 from service.api.lookup import find_generator, style_for
 from service.api.problems import ProblemError, invalid_field
 from service.api.rendering import recipe_of, render_image
-from service.api.schemas import ImageQuery
+from service.api.schemas import ImageQuery, InDigits, Seed
 from service.images.encode import ImageFormat
-from service.latents import MAX_SEED
 from service.telemetry.records import record_of
 
 router = APIRouter(tags=["images"])
@@ -29,7 +28,7 @@ _FORMATS: Final[dict[Suffix, ImageFormat]] = {"png": "png", "jpg": "jpeg", "webp
 async def cached_image(
     request: Request,
     model: Annotated[str, Path(description="name of a generator", examples=["terrain"])],
-    seed: Annotated[int, Path(ge=0, le=MAX_SEED, description="the seed", examples=[42])],
+    seed: Annotated[Seed, InDigits, Path(description="the seed", examples=[42])],
     format: Annotated[Suffix, Path(description="png, jpg or webp", examples=["png"])],
     query: Annotated[ImageQuery, Query()],
 ) -> Response:
@@ -38,6 +37,8 @@ async def cached_image(
     A matching `If-None-Match` is answered 304 before any inference. With `digest=` the URL names one
     image for ever and may be cached as long; without, caches have to ask again, since the model may change.
     """
+    if repeated := [name for name in request.query_params if len(request.query_params.getlist(name)) > 1]:
+        raise invalid_field(repeated[0], "given more than once", "each parameter once")
     image_format = _FORMATS[format]
     if query.quality is not None and image_format == "png":
         raise invalid_field("quality", "png has no quality", "quality with jpg or webp")
@@ -57,7 +58,7 @@ async def cached_image(
     first = plan()
     etag = etag_of(recipe_of(first, seed), image_format, query.quality)
     cache_control = REVALIDATE if query.digest is None else IMMUTABLE
-    if is_current(request.headers.get("if-none-match"), etag):
+    if is_current(request.headers.getlist("if-none-match"), etag):
         record_of(request.scope).outcome = "not-modified"
         headers = {
             "etag": etag,

@@ -30,6 +30,9 @@ class ProblemType:
 PROBLEMS: Final[Mapping[str, ProblemType]] = {
     problem.slug: problem
     for problem in (
+        ProblemType(
+            "malformed-request", "Not an HTTP request", 400, "What arrived cannot be read as HTTP/1.1."
+        ),
         ProblemType("not-found", "No such path", 404, "Nothing is served at this path."),
         ProblemType(
             "model-not-found",
@@ -48,6 +51,12 @@ PROBLEMS: Final[Mapping[str, ProblemType]] = {
             "No representation is acceptable",
             406,
             "`Accept` excludes every media type this call can answer with; `accepted` lists them.",
+        ),
+        ProblemType(
+            "request-timeout",
+            "The request did not arrive in time",
+            408,
+            "Headers or body stopped coming; the connection is closed.",
         ),
         ProblemType(
             "digest-mismatch",
@@ -81,6 +90,12 @@ PROBLEMS: Final[Mapping[str, ProblemType]] = {
             "The model does not do this",
             422,
             "The call needs a model of another kind; `accepted` lists those that would do.",
+        ),
+        ProblemType(
+            "head-too-large",
+            "Path and headers are too large",
+            431,
+            "`limit_bytes` says how large they may be.",
         ),
         ProblemType(
             "internal-error", "Internal error", 500, "A fault in the gateway; its log has the details."

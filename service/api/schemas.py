@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from service.latents import MAX_SEED
 
+_DIGITS = re.compile(r"0|[1-9][0-9]*")
+
+
+def _in_digits(text: Any) -> Any:
+    """Refuses `007`, `+7`, `7.0` and `7_0` in a URL: one image has one address, or caches keep several."""
+    if isinstance(text, str) and not _DIGITS.fullmatch(text):
+        raise ValueError("Input should be an integer in plain digits")
+    return text
+
+
+InDigits = BeforeValidator(_in_digits)
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 Truncation = Annotated[float, Field(ge=-2.0, le=2.0, allow_inf_nan=False)]
 Quality = Annotated[int, Field(ge=1, le=100)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+_LONGEST_LABEL = 200
 
 _MODEL = "name of a generator listed by /v1/models"
 _TRUNCATION = "a number from -2 to 2: how far from the average image; 1 leaves the model as trained"
@@ -40,7 +54,9 @@ class GenerateRequest(BaseModel):
     truncation: Truncation = Field(1.0, description=_TRUNCATION)
     truncation_cutoff: int | None = Field(None, ge=0, description=_CUTOFF)
     noise: Literal["const", "none"] | Seed = Field("const", description=_NOISE)
-    label: Annotated[int, Field(ge=0)] | str | None = Field(None, description=_LABEL)
+    label: Annotated[int, Field(ge=0)] | Annotated[str, Field(max_length=_LONGEST_LABEL)] | None = Field(
+        None, description=_LABEL
+    )
     format: Literal["png", "jpeg", "webp"] | None = Field(
         None, description="`png`, `jpeg` or `webp`; left to `Accept`, and then png, if left out"
     )
@@ -74,10 +90,10 @@ class ImageQuery(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     truncation: Truncation = Field(1.0, description=_TRUNCATION)
-    truncation_cutoff: int | None = Field(None, ge=0, description=_CUTOFF)
-    noise: Literal["const", "none"] | Seed = Field("const", description=_NOISE)
-    label: str | None = Field(None, max_length=200, description=_LABEL)
-    quality: Quality | None = Field(None, description=_QUALITY)
+    truncation_cutoff: Annotated[int, InDigits] | None = Field(None, ge=0, description=_CUTOFF)
+    noise: Literal["const", "none"] | Annotated[Seed, InDigits] = Field("const", description=_NOISE)
+    label: str | None = Field(None, max_length=_LONGEST_LABEL, description=_LABEL)
+    quality: Annotated[Quality, InDigits] | None = Field(None, description=_QUALITY)
     digest: Digest | None = Field(
         None, description="the model's digest: pins the model, so that the answer may be cached for ever"
     )

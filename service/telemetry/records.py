@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -33,6 +34,11 @@ class RequestRecord:
     infer: float = 0.0
     encode: float = 0.0
     started: float = field(default_factory=perf_counter)
+
+    @staticmethod
+    def new_id() -> str:
+        """An id for a request that brought none."""
+        return os.urandom(16).hex()
 
     def server_timing(self) -> str:
         """The value of the `server-timing` header, in milliseconds."""

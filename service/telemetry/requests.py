@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from time import perf_counter
@@ -100,4 +99,4 @@ def _request_id(scope: Scope) -> str:
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _USABLE_ID.fullmatch(value):
             return str(value, "ascii")
-    return os.urandom(16).hex()
+    return RequestRecord.new_id()

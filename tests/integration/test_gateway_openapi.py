@@ -1,3 +1,5 @@
+import re
+
 import httpx
 import pytest
 
@@ -76,3 +78,25 @@ def test_every_example_works(http: httpx.Client, path: str, method: str, operati
                 method, path, json=body, headers={"accept": "*/*" if "{seed}" in path else accept}
             )
             assert response.status_code == 200, (name, accept, response.text)
+
+
+def test_a_page_to_read_that_loads_nothing(http: httpx.Client) -> None:
+    response = http.get("/docs")
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    assert "default-src 'none'" in response.headers["content-security-policy"]
+    page = response.text
+    for path, method, operation in OPERATIONS:
+        assert f"<code>{method.upper()} {path}</code>" in page
+        assert operation["summary"] in page
+    for name, field in DOCUMENT["components"]["schemas"]["GenerateRequest"]["properties"].items():
+        assert f"<code>{name}</code>" in page
+        assert field["description"]
+    assert not re.search(r"<(script|img|iframe|link)|@import|url\(", page)
+    for target in re.findall(r"""(?:href|src)=['"]([^'"]*)""", page):
+        assert http.get(f"/{target}").status_code == 200
+
+
+def test_the_page_cannot_be_given_markup(http: httpx.Client) -> None:
+    page = http.get("/docs", headers={"host": "x\"'><script>alert(1)</script>"}).text
+    assert "<script" not in page

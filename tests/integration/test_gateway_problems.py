@@ -1,3 +1,4 @@
+import gzip
 import http.client
 import json
 import socket
@@ -30,7 +31,7 @@ def problem(response: httpx.Response, slug: str) -> dict:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/v1", "/v1/models/", "/v1/generate/", "/v2/x", "/docs", "/v1/models/toy/images/1"]
+    "path", ["/", "/v1", "/v1/models/", "/v1/generate/", "/v2/x", "/redoc", "/v1/models/toy/images/1"]
 )
 def test_not_found(http: httpx.Client, path: str) -> None:
     problem(http.get(path), "not-found")
@@ -39,12 +40,12 @@ def test_not_found(http: httpx.Client, path: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allow"),
     [
-        ("DELETE", "/v1/models", "GET"),
-        ("PUT", "/v1/models/toy", "GET"),
+        ("DELETE", "/v1/models", "GET, HEAD"),
+        ("PUT", "/v1/models/toy", "GET, HEAD"),
         ("GET", "/v1/generate", "POST"),
         ("HEAD", "/v1/generate", "POST"),
-        ("POST", "/v1/models/toy/images/1.png", "GET"),
-        ("POST", "/healthz", "GET"),
+        ("POST", "/v1/models/toy/images/1.png", "GET, HEAD"),
+        ("POST", "/healthz", "GET, HEAD"),
     ],
 )
 def test_method_not_allowed(http: httpx.Client, method: str, path: str, allow: str) -> None:
@@ -53,7 +54,7 @@ def test_method_not_allowed(http: httpx.Client, method: str, path: str, allow: s
     if method == "HEAD":
         assert response.status_code == 405
     else:
-        assert problem(response, "method-not-allowed")["accepted"] == [allow]
+        assert problem(response, "method-not-allowed")["accepted"] == allow.split(", ")
 
 
 def test_unknown_model(http: httpx.Client) -> None:
@@ -94,6 +95,14 @@ def test_supported_media_type(http: httpx.Client, content_type: str) -> None:
     assert response.status_code == 200
 
 
+def test_a_compressed_body_is_not_read(http: httpx.Client) -> None:
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+    response = http.post("/v1/generate", content=gzip.compress(json.dumps(GOOD).encode()), headers=headers)
+    assert problem(response, "unsupported-media-type")["accepted"] == ["identity"]
+    headers["content-encoding"] = "identity"
+    assert http.post("/v1/generate", content=json.dumps(GOOD), headers=headers).status_code == 200
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'{"model": "toy"}', b"\xff\xfe", b"[" * 5000])
 def test_body_that_is_no_request(http: httpx.Client, body: bytes) -> None:
     response = http.post("/v1/generate", content=body, headers={"content-type": "application/json"})
@@ -127,11 +136,18 @@ def test_invalid_field(http: httpx.Client, extra: dict, field: str) -> None:
         ("/v1/models/toy/images/4294967296.png", "seed"),
         ("/v1/models/toy/images/-1.png", "seed"),
         ("/v1/models/toy/images/x.png", "seed"),
+        ("/v1/models/toy/images/007.png", "seed"),
+        ("/v1/models/toy/images/+7.png", "seed"),
+        ("/v1/models/toy/images/7.0.png", "seed"),
+        ("/v1/models/toy/images/7_0.png", "seed"),
+        ("/v1/models/toy/images/%207.png", "seed"),
         ("/v1/models/toy/images/1.gif", "format"),
         ("/v1/models/toy/images/1.png?truncation=x", "truncation"),
         ("/v1/models/toy/images/1.png?truncation=nan", "truncation"),
         ("/v1/models/toy/images/1.png?truncation_cutoff=99", "truncation_cutoff"),
         ("/v1/models/toy/images/1.png?noise=loud", "noise"),
+        ("/v1/models/toy/images/1.png?noise=07", "noise"),
+        ("/v1/models/toy/images/1.png?truncation=1&truncation=0.5", "truncation"),
         ("/v1/models/toy/images/1.png?digest=abc", "digest"),
         ("/v1/models/toy/images/1.png?quality=50", "quality"),
         ("/v1/models/toy/images/1.png?label=cat", "label"),
