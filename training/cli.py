@@ -14,6 +14,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from training.errors import GantrainError
+from training.memory import keep_freed_memory
 
 app = typer.Typer(
     help="""Train image GANs on real data and export them for serving.
@@ -29,6 +30,11 @@ console = Console(stderr=True)
 
 DataDir = Annotated[Path, typer.Option("--data", help="Folder that holds the datasets, one folder each.")]
 RunDir = Annotated[Path, typer.Argument(help="Folder of a run, as `gantrain train` made it.")]
+
+
+@app.callback()
+def _process() -> None:
+    keep_freed_memory()
 
 
 @app.command()

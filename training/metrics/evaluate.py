@@ -18,7 +18,7 @@ from training.metrics.kid import KID, kid
 from training.networks.stylegan2 import Generator
 from training.pixels import to_uint8
 
-BATCH = 32
+BATCH = 16
 
 
 class GeneratorMetrics(BaseModel):
