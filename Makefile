@@ -44,7 +44,7 @@ unit: $(VENV)/.dev ## The tests alone (ARGS="-k png" …)
 	$(BIN)/pytest $(ARGS)
 
 bench: $(VENV)/.dev ## Measure gateway and runtime overhead, as ratios
-	$(BIN)/python -m tests.benchmarks.serving $(ARGS)
+	$(BIN)/python -m tests.benchmarks.serving --repository model_repository $(ARGS)
 
 constraints: $(VENV)/.dev ## Renew constraints.txt from pyproject.toml
 	$(PIP) install --quiet uv
