@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ import httpx
 import psutil
 import pytest
 
+from service.embedded.child import dying_with_parent
 from tests.triton_process import free_ports
 
 TIMEOUT_SECONDS = 60
@@ -23,10 +25,10 @@ class Up:
     """A running `ganserve up`, what it printed, and the processes it started."""
 
     def __init__(self, repository: Path, log: Path, environment: dict[str, str], flags: list[str]) -> None:
-        self.port, grpc_port, http_port, metrics_port = free_ports(4)
+        self.port, grpc_port, self.http_port, metrics_port = free_ports(4)
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = log
-        ports = {"": self.port, "triton-grpc-": grpc_port, "triton-http-": http_port}
+        ports = {"": self.port, "triton-grpc-": grpc_port, "triton-http-": self.http_port}
         with log.open("wb") as output:
             self.process = subprocess.Popen(
                 [
@@ -40,6 +42,7 @@ class Up:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
+                preexec_fn=dying_with_parent(signal.SIGTERM),
             )
         self.seen: dict[int, psutil.Process] = {}
 
@@ -74,6 +77,11 @@ class Up:
 
     def image(self) -> httpx.Response:
         return httpx.get(f"{self.url}/v1/models/toy/images/7.png", trust_env=False, timeout=30)
+
+    def control(self, model: str, verb: str) -> httpx.Response:
+        """Has Triton load or unload a model."""
+        url = f"http://127.0.0.1:{self.http_port}/v2/repository/models/{model}/{verb}"
+        return httpx.post(url, json={}, trust_env=False, timeout=30)
 
     def ready_status(self) -> int:
         return httpx.get(f"{self.url}/readyz", trust_env=False, timeout=30).status_code

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
-from service.embedded import preflight
+from service.embedded import model_processes, preflight
 from service.embedded.child import ChildProcess
 from service.embedded.tritonserver import ADDRESS, Launch, RunDirectory, remove_leftovers
 from service.settings import Settings
@@ -34,8 +34,9 @@ class SupervisorError(Exception):
 class Supervisor:
     """Runs the embedded Triton and the gateway until it is told to stop or cannot go on.
 
-    A crash of the gateway, or of Triton before everything was ready, ends the run. A later crash of Triton is
-    announced and answered by a restart while the gateway stays up and reports itself not ready.
+    A crash of the gateway, or of Triton before everything was ready, ends the run. A later crash of Triton,
+    or of one of its model processes, is announced and answered by a restart of Triton while the gateway stays
+    up and reports itself not ready.
     """
 
     def __init__(
@@ -112,11 +113,8 @@ class Supervisor:
         await self._announce(http, time.monotonic() - started)
         crashes: deque[float] = deque()
         while True:
-            await asyncio.wait({triton.ended, gateway.ended}, return_when=asyncio.FIRST_COMPLETED)
-            if gateway.ended.done():
-                raise _crash(gateway)
+            reason = await self._until_crash(triton, gateway)
             crashed = time.monotonic()
-            reason = _crash(triton)
             while True:
                 await self._clear_away(triton)
                 triton = await self._restart(directory, reason, crashes)
@@ -129,6 +127,25 @@ class Supervisor:
                 else:
                     break
             self._say(f"Triton serves again, {time.monotonic() - crashed:.1f} s after it went down.")
+
+    async def _until_crash(self, triton: ChildProcess, gateway: ChildProcess) -> SupervisorError:
+        """What became of Triton, or of a model process without which it is of no use.
+
+        Raises:
+            SupervisorError: The gateway ended.
+        """
+        model_crash = asyncio.create_task(model_processes.crash(triton.pid))
+        try:
+            await asyncio.wait(
+                {triton.ended, gateway.ended, model_crash}, return_when=asyncio.FIRST_COMPLETED
+            )
+            if gateway.ended.done():
+                raise _crash(gateway)
+            if triton.ended.done():
+                return _crash(triton)
+            return SupervisorError(f"A model process of Triton {await model_crash}. {_last_output(triton)}")
+        finally:
+            model_crash.cancel()
 
     async def _restart(
         self, directory: RunDirectory, reason: SupervisorError, crashes: deque[float]

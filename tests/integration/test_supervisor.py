@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -79,6 +80,36 @@ def test_a_killed_triton_is_announced_and_restarted(up: Callable[..., Up]) -> No
     running.process.send_signal(signal.SIGINT)
     assert running.wait_for_exit() == 0
     assert_nothing_is_left(running)
+
+
+def test_a_killed_model_process_is_announced_and_triton_restarted(up: Callable[..., Up]) -> None:
+    """Triton alone would go on failing every call to that model, and say that it is ready."""
+    running = up().wait_until_ready()
+    before = running.image().content
+    triton = running.family()["triton"]
+    running.family()["model"].send_signal(signal.SIGKILL)
+    running.wait_for("A model process of Triton was killed by SIGKILL.")
+    running.wait_for("Triton serves again")
+    assert running.image().content == before
+    assert running.family()["triton"].pid != triton.pid
+    running.process.send_signal(signal.SIGTERM)
+    assert running.wait_for_exit() == 0
+    assert_nothing_is_left(running)
+
+
+def test_a_model_that_is_unloaded_or_cannot_be_loaded_is_no_crash(
+    up: Callable[..., Up], tmp_path: Path
+) -> None:
+    repository = write_toy_repository(tmp_path / "repository")
+    write_toy_repository(repository, name="other")
+    running = up(repository=repository).wait_until_ready()
+    (repository / "other-synthesis" / "1" / "model.onnx").write_bytes(b"damaged")
+    for _ in range(3):
+        for role, verb in (("mapping", "unload"), ("synthesis", "load"), ("mapping", "load")):
+            running.control(f"other-{role}", verb)
+            time.sleep(0.4)
+    assert running.image().status_code == 200
+    assert "Restarting" not in running.output
 
 
 def test_the_gateway_says_not_ready_while_triton_is_down(up: Callable[..., Up]) -> None:
