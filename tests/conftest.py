@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from service.embedded.tritonserver import remove_leftovers
 from tests.toy_repository import write_toy_repository
 from tests.triton_process import TritonProcess
 
@@ -21,6 +22,12 @@ def _no_settings_from_outside() -> Iterator[None]:
     outside = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("GANSERVE_")}
     yield
     os.environ.update(outside)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_leftovers_of_killed_runs() -> None:
+    """A test run that was killed leaves folders behind, though no process."""
+    remove_leftovers()
 
 
 @pytest.fixture(scope="session")

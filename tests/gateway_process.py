@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import psutil
 
+from service.embedded.child import dying_with_parent
 from tests.triton_process import free_ports
 
 _COMMAND = "from service.server import serve; from service.settings import Settings; serve(Settings())"
@@ -30,7 +31,11 @@ class GatewayProcess:
         environment = {f"GANSERVE_{name.upper()}": str(value) for name, value in given.items()}
         with log.open("ab") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", _COMMAND], env={**os.environ, **environment}, stdout=out, stderr=out
+                [sys.executable, "-c", _COMMAND],
+                env={**os.environ, **environment},
+                stdout=out,
+                stderr=out,
+                preexec_fn=dying_with_parent(signal.SIGKILL),
             )
         self._wait_for("/healthz", 30)
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 
+from service.embedded.child import dying_with_parent
 from service.embedded.tritonserver import Launch, RunDirectory
 from service.settings import Settings
 
@@ -66,6 +67,11 @@ class TritonProcess:
 
     def start(self) -> TritonProcess:
         """Start, and return once all models are loaded or refused."""
+        self.spawn()
+        return self.wait_ready()
+
+    def spawn(self) -> None:
+        """Start, and do not wait. It ends with the thread that calls this, so with a killed test run."""
         self._launch = self._directory.launch(self.settings)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -75,7 +81,12 @@ class TritonProcess:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                preexec_fn=dying_with_parent(signal.SIGTERM),
             )
+
+    def wait_ready(self) -> TritonProcess:
+        """Return once all models are loaded or refused."""
+        assert self._process is not None
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
         while time.monotonic() < deadline and self._process.poll() is None:
             with contextlib.suppress(httpx.HTTPError):

@@ -19,6 +19,26 @@ _DRAIN_SECONDS = 0.5
 _libc = ctypes.CDLL(None)
 
 
+def dying_with_parent(number: signal.Signals) -> Callable[[], None]:
+    """What a child does between fork and exec so that it does not outlive this process, even a killed one.
+
+    Args:
+        number: What the kernel sends the child when the thread that started it ends; start it from the main
+            thread, then, or from one that stays.
+
+    Returns:
+        The `preexec_fn`.
+    """
+    parent = os.getpid()
+
+    def prepare() -> None:
+        _libc.prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
+        if os.getppid() != parent:  # killed before the line above
+            os._exit(1)
+
+    return prepare
+
+
 class ChildProcess:
     """A process in a session, and so a process group, of its own.
 
@@ -59,14 +79,6 @@ class ChildProcess:
         Raises:
             OSError: The program cannot be started.
         """
-        parent = os.getpid()
-
-        def die_with_parent() -> None:
-            # Runs between fork and exec. The kernel ties this to the thread that forked: the main thread.
-            _libc.prctl(_PR_SET_PDEATHSIG, int(parent_death_signal), 0, 0, 0)
-            if os.getppid() != parent:  # killed before the line above
-                os._exit(1)
-
         process = await asyncio.create_subprocess_exec(
             *command,
             env=dict(environment),
@@ -74,7 +86,7 @@ class ChildProcess:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=die_with_parent,
+            preexec_fn=dying_with_parent(parent_death_signal),
             limit=_LONGEST_LINE,
         )
         return cls(name, process, forward)

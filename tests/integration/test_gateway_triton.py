@@ -95,7 +95,8 @@ def test_killed_and_restarted_under_load(
             assert ready.elapsed.total_seconds() < 1.5
             await asyncio.sleep(1)
             assert outcomes["/problems/triton-unavailable"] > 0
-            await asyncio.to_thread(triton.start)
+            triton.spawn()  # by the main thread, with which it would end
+            await asyncio.to_thread(triton.wait_ready)
             restarted = time.monotonic()
             while (await client.get("/readyz")).status_code != 200:
                 assert time.monotonic() - restarted < 5
