@@ -121,6 +121,10 @@ class TritonProcess:
         except subprocess.TimeoutExpired:
             self.kill()
             raise
+        finally:
+            # Now and then a model process hangs when it should end, and then it outlives Triton.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def close(self) -> None:
         """Stop if it runs, and remove what it used."""
