@@ -1,13 +1,18 @@
 """Many callers at once: correct pixels or an honest refusal, never a hang."""
 
 import asyncio
+import base64
+import hashlib
 import random
 from collections import Counter
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.gateway_process import GatewayProcess
 from tests.toy_oracle import toy_sha256
@@ -29,13 +34,13 @@ def slow(tmp_path: Path, start_triton: StartTriton) -> TritonProcess:
     return start_triton(write_toy_repository(tmp_path / "slow", extra_milliseconds=50))
 
 
-def mixed_calls(count: int) -> list[tuple[str, dict]]:
+def mixed_calls(model: str, count: int) -> list[tuple[str, dict]]:
     """The same seeds by every way there is, alone and in company."""
     pick = random.Random(0)
     calls = []
     for _ in range(count):
         seed, truncation = pick.randrange(8), pick.choice([1.0, 0.5])
-        body = {"model": "toy", "truncation": truncation}
+        body = {"model": model, "truncation": truncation}
         company = [seed, *(pick.randrange(1000) for _ in range(pick.choice([0, 0, 4, 15])))]
         accept = pick.choice(["application/json", "image/png", "image/webp"])
         if accept != "application/json":
@@ -48,12 +53,23 @@ async def hashes(client: httpx.AsyncClient, accept: str, body: dict) -> list[str
     response = await client.post("/v1/generate", json=body, headers={"accept": accept})
     assert response.status_code == 200, response.text
     if accept == "application/json":
-        return [item["pixels_sha256"] for item in response.json()["data"]]
-    return [response.headers["x-pixels-sha256"]]
+        items = response.json()["data"]
+        decoded = [sha256_of(base64.b64decode(item["b64_json"])) for item in items]
+        assert decoded == [item["pixels_sha256"] for item in items]
+    else:
+        decoded = [sha256_of(response.content)]
+        assert decoded == [response.headers["x-pixels-sha256"]]
+    return decoded
 
 
-def test_same_seed_same_pixels(triton: TritonProcess, start_gateway: Start, gateway: GatewayProcess) -> None:
-    """Alone, among 32 concurrent mixed requests, in n=1 and n=16, as PNG and WebP, by two gateways."""
+def sha256_of(file: bytes) -> str:
+    """Of the pixels in the file."""
+    return hashlib.sha256(np.asarray(Image.open(BytesIO(file)).convert("RGB")).tobytes()).hexdigest()
+
+
+@pytest.mark.parametrize("model", ["toy", "terrain"])
+def test_same_seed_same_pixels(triton: TritonProcess, start_gateway: Start, model: str) -> None:
+    """Alone, among 32 concurrent mixed requests, in n=1 and n=16, as PNG and WebP: one oracle."""
 
     async def run(gateway: GatewayProcess) -> None:
         gate = asyncio.Semaphore(32)
@@ -63,12 +79,12 @@ def test_same_seed_same_pixels(triton: TritonProcess, start_gateway: Start, gate
                 async with gate:
                     got = await hashes(client, accept, body)
                 expected = [
-                    toy_sha256(triton.repository, seed, truncation=body["truncation"])
+                    toy_sha256(triton.repository, seed, name=model, truncation=body["truncation"])
                     for seed in body["seeds"]
                 ]
                 assert got == expected
 
-            await asyncio.gather(*(one(*call) for call in mixed_calls(96)))
+            await asyncio.gather(*(one(*call) for call in mixed_calls(model, 96)))
 
     asyncio.run(run(start_gateway(triton.grpc_url, queue_limit=1000)))
 
