@@ -67,6 +67,9 @@ class OptimizationConfig(_Config):
     kimg: float = Field(gt=0, description="Thousands of real images shown in all.")
     g_lr: float = Field(0.0025, gt=0, description="Adam's learning rate, generator.")
     d_lr: float = Field(0.0025, gt=0, description="Adam's learning rate, discriminator.")
+    lr_decay_kimg: float = Field(
+        0.0, ge=0, description="Both learning rates fall linearly to zero over the last so many kimg."
+    )
     beta1: float = Field(0.0, ge=0, lt=1, description="Adam's decay of the first moment.")
     beta2: float = Field(0.99, ge=0, lt=1, description="Adam's decay of the second moment.")
     r1_gamma: float = Field(ge=0, description="Weight of the R1 penalty.")

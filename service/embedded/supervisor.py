@@ -298,6 +298,8 @@ def gateway_environment(settings: Settings) -> dict[str, str]:
     environment["GANSERVE_TRITON_URL"] = f"{ADDRESS}:{settings.triton_grpc_port}"
     if "drain_seconds" not in settings.model_fields_set:
         environment["GANSERVE_DRAIN_SECONDS"] = "0"  # no balancer looks at this one
+    if "log_format" not in settings.model_fields_set and sys.stdout.isatty():
+        environment["GANSERVE_LOG_FORMAT"] = "console"  # somebody reads along
     environment["PYTHONUNBUFFERED"] = "1"
     return environment
 

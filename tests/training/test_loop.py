@@ -65,7 +65,8 @@ def test_a_run_leaves_its_configuration_statistics_and_pictures(tiny_config, blo
     assert {"loss/G", "loss/D", "logits/real", "logits/fake", "r1", "kimg", "seconds"} <= lines[0].keys()
     assert all(np.isfinite(v) for line in lines for v in line.values())
     assert checkpoint.kimg == 0.08
-    assert Image.open(run / "fakes-000000.png").size == (8 * 16, 4 * 16)
+    with Image.open(run / "fakes-000000.png") as grid:
+        assert grid.size == (8 * 16, 4 * 16)
     assert not list(run.glob(".*"))
 
 

@@ -7,8 +7,9 @@ import math
 import pytest
 import torch
 
+from training.config import parse_config
 from training.ema import ema_decay, update_ema
-from training.families.stylegan import StyleGAN2
+from training.families.stylegan import StyleGAN2, lr_factor
 from training.losses import l_logistic_d, l_nonsaturating_g
 from training.regularizers import r1_penalty
 
@@ -41,6 +42,23 @@ def test_lazy_regularisation_corrects_the_optimiser(tiny_config):
     assert group["lr"] == pytest.approx(0.0025 * 4 / 5)
     assert group["betas"] == pytest.approx((0.0, 0.99 ** (4 / 5)))
     assert model.G_opt.param_groups[0]["lr"] == 0.0025
+
+
+def test_learning_rates_fall_to_zero_at_the_end():
+    assert [lr_factor(kimg, 100, 20) for kimg in (0, 80, 90, 100)] == [1, 1, 0.5, 0]
+    assert lr_factor(100, 100, 0) == 1
+
+
+def test_learning_rates_are_a_function_of_the_step(tiny_config):
+    config = tiny_config.model_dump()
+    config["optimization"] |= {"kimg": 0.08, "lr_decay_kimg": 0.04}
+    model = StyleGAN2(parse_config(config), torch.device("cpu"))
+    rng = torch.Generator().manual_seed(0)
+    reals = torch.randn(8, 3, 16, 16, generator=rng)
+    for step, factor in ((9, 0.2), (0, 1.0), (7, 0.6)):
+        model.step(reals, step, rng)
+        assert model.G_opt.param_groups[0]["lr"] == pytest.approx(0.0025 * factor)
+        assert model.D_opt.param_groups[0]["lr"] == pytest.approx(0.0025 * 4 / 5 * factor)
 
 
 def test_r1_is_computed_every_so_often(tiny_config):

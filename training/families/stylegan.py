@@ -33,6 +33,11 @@ def build_discriminator(config: RunConfig) -> Discriminator:
     return Discriminator(config.data.resolution, d.channel_base, d.channel_max, d.mbstd_group_size)
 
 
+def lr_factor(kimg: float, total_kimg: float, decay_kimg: float) -> float:
+    """Share of the learning rate at a point of the run: one, then falling linearly to zero at its end."""
+    return 1.0 if decay_kimg == 0 else max(0.0, min(1.0, (total_kimg - kimg) / decay_kimg))
+
+
 class StyleGAN2:
     """The networks, optimisers and step of one run.
 
@@ -54,6 +59,7 @@ class StyleGAN2:
         # constants shrink accordingly.
         c = o.r1_interval / (o.r1_interval + 1)
         self.D_opt = torch.optim.Adam(self.D.parameters(), lr=o.d_lr * c, betas=(o.beta1**c, o.beta2**c))
+        self.learning_rates = ((self.G_opt, o.g_lr), (self.D_opt, o.d_lr * c))
 
     def mixed_ws(self, n: int, rng: torch.Generator) -> Tensor:
         """Ws for n images, a share of them crossed from two latents (style mixing). [n, num_ws, w_dim]."""
@@ -96,6 +102,10 @@ class StyleGAN2:
         o = self.config.optimization
         n = reals.shape[0]
         reals = reals.to(self.device)
+        factor = lr_factor(step * n / 1000, o.kimg, o.lr_decay_kimg)
+        for optimizer, lr in self.learning_rates:
+            for group in optimizer.param_groups:
+                group["lr"] = lr * factor
 
         # Generator: make D believe.
         self.D.requires_grad_(False)
