@@ -217,8 +217,12 @@ def synthesis_graph(generator: Generator) -> tuple[onnx.ModelProto, ParityReport
     return model, report
 
 
-def unchecked_synthesis_graph(generator: Generator) -> onnx.ModelProto:
+def unchecked_synthesis_graph(generator: Generator, graph: SynthesisGraph | None = None) -> onnx.ModelProto:
     """The synthesis graph with a second output `pixels`, the floats that `images` was rounded from.
+
+    Args:
+        generator: The networks.
+        graph: What to export in place of the usual graph.
 
     Raises:
         ExportError: If its batch axis is not dynamic.
@@ -229,7 +233,7 @@ def unchecked_synthesis_graph(generator: Generator) -> onnx.ModelProto:
         "noise_gain": torch.ones(n, 1),
         "noise_seed": torch.zeros(n, 1, dtype=torch.int64),
     }
-    return to_onnx(SynthesisGraph(synthesis), example, ["images", "pixels"])
+    return to_onnx(graph or SynthesisGraph(synthesis), example, ["images", "pixels"])
 
 
 def model_card(

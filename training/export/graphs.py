@@ -22,7 +22,7 @@ class MappingGraph(nn.Module):
         self.mapping = mapping
 
     def forward(self, z: Tensor, truncation_psi: Tensor, truncation_cutoff: Tensor) -> Tensor:
-        """Z [N, z_dim] FP32, truncation_psi [N, 1] FP32, truncation_cutoff [N, 1] INT32 → ws."""
+        """From z [N, z_dim] FP32, truncation_psi [N, 1] FP32, truncation_cutoff [N, 1] INT32 → ws."""
         ws = self.mapping.broadcast(self.mapping.styles(z))
         return truncate(ws, self.mapping.w_avg, truncation_psi, truncation_cutoff)
 

@@ -62,7 +62,7 @@ class StyleGAN2:
         self.learning_rates = ((self.G_opt, o.g_lr), (self.D_opt, o.d_lr * c))
 
     def mixed_ws(self, n: int, rng: torch.Generator) -> Tensor:
-        """Ws for n images, a share of them crossed from two latents (style mixing). [n, num_ws, w_dim]."""
+        """The ws of n images, a share of them crossed from two latents (style mixing). [n, num_ws, w_dim]."""
         mapping: MappingNetwork = self.G.mapping
         w1 = mapping.styles(torch.randn(n, mapping.z_dim, generator=rng).to(self.device))
         mapping.track_average(w1)
