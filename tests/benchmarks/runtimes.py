@@ -68,7 +68,10 @@ def measure(options: Options) -> Iterator[Table]:
 
 def _session(model: onnx.ModelProto) -> ort.InferenceSession:
     serialized = drop_output(model, "pixels").SerializeToString()
-    return ort.InferenceSession(serialized, providers=["CPUExecutionProvider"])
+    options = ort.SessionOptions()
+    # As in the embedded backend; idle threads that spin would slow down whoever's turn it is.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return ort.InferenceSession(serialized, options, providers=["CPUExecutionProvider"])
 
 
 def _eager(graph: SynthesisGraph, tensors: list[Tensor]) -> None:
