@@ -114,8 +114,8 @@ def test_a_model_that_is_unloaded_or_cannot_be_loaded_is_no_crash(
 
 def test_the_gateway_says_not_ready_while_triton_is_down(up: Callable[..., Up]) -> None:
     running = up().wait_until_ready()
-    # The second crash in a row is answered after a pause, long enough to look.
-    for expected in (1, 2):
+    # The fourth crash in a row is answered after a pause of two seconds, long enough to look.
+    for expected in (1, 2, 3, 4):
         until(lambda: "triton" in running.family())
         running.family()["triton"].send_signal(signal.SIGKILL)
         until(lambda n=expected: running.output.count("Restarting it") == n)
