@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel
 
@@ -31,6 +32,8 @@ class Provenance(BaseModel):
         resolution: Side of an image in pixels.
         counts: Images in each split.
         split: How held-out images were chosen.
+        layout: `images`, `paired` or `unpaired`.
+        classes: Names of the labels, in order; empty if the images have none.
     """
 
     recipe: str
@@ -42,6 +45,8 @@ class Provenance(BaseModel):
     resolution: int
     counts: dict[str, int]
     split: str
+    layout: Literal["images", "paired", "unpaired"] = "images"
+    classes: list[str] = []
 
 
 def write_provenance(folder: Path, provenance: Provenance) -> None:
