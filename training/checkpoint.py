@@ -9,9 +9,12 @@ from typing import Any
 
 import torch
 
-from training.config import RunConfig, parse_config
+from training.config import RunConfig
+from training.config_files import parse_config
 from training.errors import GantrainError
 from training.files import atomic_write
+
+LATEST = "checkpoint.pt"
 
 
 class CheckpointError(GantrainError):
@@ -24,21 +27,25 @@ class Checkpoint:
 
     Attributes:
         config: The run's configuration.
+        classes: Names of the dataset's classes; empty if it has no labels.
         step: Optimisation steps done.
-        model: State of networks and optimisers.
-        rng: State of the run's random generator.
+        family: State of networks, optimisers and whatever else the family keeps.
+        engine: State of every random generator.
         seconds: Training time so far.
+        device: What it was trained on, such as `CPU, 2 threads`.
     """
 
     config: RunConfig
+    classes: tuple[str, ...]
     step: int
-    model: dict[str, Any]
-    rng: torch.Tensor
+    family: dict[str, Any]
+    engine: dict[str, Any]
     seconds: float
+    device: str
 
     @property
     def kimg(self) -> float:
-        """Thousands of real images shown."""
+        """Thousands of training images shown."""
         return self.step * self.config.optimization.batch / 1000
 
 
@@ -47,33 +54,53 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     with atomic_write(path) as f:
         torch.save(
             {
-                "format": 1,
+                "format": 2,
                 "config": checkpoint.config.model_dump_json(),
+                "classes": list(checkpoint.classes),
                 "step": checkpoint.step,
-                "model": checkpoint.model,
-                "rng": checkpoint.rng,
+                "family": checkpoint.family,
+                "engine": checkpoint.engine,
                 "seconds": checkpoint.seconds,
+                "device": checkpoint.device,
             },
             f,
         )
 
 
+def find_checkpoint(path: Path) -> Path:
+    """The latest checkpoint of a run folder, or the checkpoint file itself.
+
+    Raises:
+        CheckpointError: If there is neither.
+    """
+    found = path / LATEST if path.is_dir() else path
+    if not found.is_file():
+        raise CheckpointError(f"no checkpoint at {found}; `gantrain train` makes one")
+    return found
+
+
 def load_checkpoint(path: Path) -> Checkpoint:
     """Reads a checkpoint without executing anything in it.
+
+    Args:
+        path: A run folder, or a checkpoint file.
 
     Raises:
         CheckpointError: If the file is missing, broken or not a checkpoint of this package.
     """
-    if not path.exists():
-        raise CheckpointError(f"no checkpoint at {path}")
+    file = find_checkpoint(path)
     try:
-        data = torch.load(path, map_location="cpu", weights_only=True)
+        data = torch.load(file, map_location="cpu", weights_only=True)
+        if data["format"] != 2:
+            raise CheckpointError(f"format {data['format']}, while this version reads 2")
         return Checkpoint(
             config=parse_config(json.loads(data["config"])),
+            classes=tuple(data["classes"]),
             step=data["step"],
-            model=data["model"],
-            rng=data["rng"],
+            family=data["family"],
+            engine=data["engine"],
             seconds=data["seconds"],
+            device=data["device"],
         )
     except Exception as error:  # torch.load raises many types for a broken file
-        raise CheckpointError(f"{path} is not a checkpoint of this package: {error}") from error
+        raise CheckpointError(f"{file} is not a checkpoint of this package: {error}") from error

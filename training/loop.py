@@ -1,32 +1,33 @@
-"""The training loop, from top to bottom."""
+"""The training loop of every family, from top to bottom."""
 
 from __future__ import annotations
 
-import json
+import os
+import random
 import signal
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
+import numpy as np
 import torch
-from PIL import Image
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from training.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
+from training.checkpoint import LATEST, Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
 from training.config import RunConfig
-from training.data.archive import read_archive
+from training.data.datasets import Dataset, open_dataset
+from training.data.loader import batches
+from training.engine import Batch, DeviceError, Engine, processes
 from training.errors import GantrainError
-from training.families.stylegan import StyleGAN2
-from training.files import atomic_write
-from training.pixels import image_grid, to_unit_range
-from training.sampler import EpochSampler
+from training.families.base import Family
+from training.families.table import FAMILIES
+from training.run_log import RunLog
 
-CHECKPOINT = "checkpoint.pt"
-LOG_EVERY = 50  # steps between two lines of stats.jsonl
+LOG_EVERY = 20  # steps between two lines of stats.jsonl
+PREVIEW_SAMPLES = 8
 
 
 class RunExistsError(GantrainError):
@@ -40,97 +41,171 @@ def train(
     *,
     resume: bool = False,
     max_minutes: float | None = None,
+    device: str | None = None,
     console: Console | None = None,
 ) -> Checkpoint:
     """Trains until `config.optimization.kimg`, a stop signal, or a time limit, and leaves a checkpoint.
 
+    Started by torchrun, all its processes share each batch, and the first one writes.
+
     Args:
         config: What to learn, and how.
-        data: The training archive.
-        run: Folder of the run: `config.json`, `stats.jsonl`, `fakes-*.png` and `checkpoint.pt`.
+        data: Folder of the dataset.
+        run: Folder of the run: `config.json`, `stats.jsonl`, TensorBoard events, `snapshot-*.png` and
+            `checkpoint.pt`.
         resume: Go on from the folder's checkpoint.
         max_minutes: Stop after this long, with a checkpoint.
+        device: `cpu`, `cuda` or `cuda:N`; None takes a GPU if there is one.
         console: Where progress is shown.
 
     Returns:
         The last checkpoint.
 
     Raises:
-        ArchiveError: If the dataset cannot be used.
-        CheckpointError: If the checkpoint to resume from cannot be used.
+        DatasetError: If the dataset cannot be used.
+        CheckpointError: If the checkpoint to resume or to start from cannot be used.
+        DeviceError: If the device is missing, or the processes cannot share a batch.
+        DivergedError: If a loss is no longer finite.
         RunExistsError: If the folder holds a run and `resume` is false.
         SamplerError: If the batch is larger than the dataset.
     """
-    console = console or Console()
+    with processes(device):
+        return _train(config, data, run, resume, max_minutes, device, console or Console())
+
+
+def _train(
+    config: RunConfig,
+    data: Path,
+    run: Path,
+    resume: bool,
+    max_minutes: float | None,
+    device: str | None,
+    console: Console,
+) -> Checkpoint:
     o = config.optimization
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    checkpoint_path = run / CHECKPOINT
-    if checkpoint_path.exists() and not resume:
+    engine = Engine(
+        config.seed,
+        device=device,
+        precision=config.compute.precision,
+        accumulate=o.accumulate,
+        compile_networks=config.compute.compile,
+    )
+    if o.batch % (engine.world_size * o.accumulate):
+        raise DeviceError(
+            f"optimization.batch={o.batch} does not divide into {engine.world_size} processes times "
+            f"optimization.accumulate={o.accumulate}"
+        )
+    latest = run / LATEST
+    if latest.exists() and not resume:
         raise RunExistsError(f"{run} holds a run; resume it with --resume or name another folder")
+    saved = load_checkpoint(latest) if resume else None
+    if saved is not None and saved.config != config:
+        raise CheckpointError(f"{latest} was trained with another configuration, see {run}/config.json")
 
-    dataset = torch.from_numpy(read_archive(data, config.data.resolution)).permute(0, 3, 1, 2)  # [N, 3, R, R]
-    sampler = EpochSampler(len(dataset), o.batch, config.seed)
-    torch.manual_seed(config.seed)
-    rng = torch.Generator().manual_seed(config.seed)
-    model = StyleGAN2(config, device)
+    family_type = FAMILIES[config.family]
+    dataset = open_dataset(data, family_type.layout, "train", resolution=config.data.resolution)
+    torch.manual_seed(config.seed)  # initial weights: the same on every process
+    family = family_type(config, engine, dataset.classes)
     step, seconds = 0, 0.0
-    if resume:
-        saved = load_checkpoint(checkpoint_path)
-        if saved.config != config:
-            raise CheckpointError(
-                f"{checkpoint_path} was trained with another configuration, see {run}/config.json"
-            )
-        model.load_state_dict(saved.model)
-        rng.set_state(saved.rng)
+    if saved is not None:
+        family.load_state_dict(saved.family)
+        engine.load_state_dict(saved.engine)
         step, seconds = saved.step, saved.seconds
-
-    run.mkdir(parents=True, exist_ok=True)
-    with atomic_write(run / "config.json") as f:
-        f.write(config.model_dump_json(indent=2).encode() + b"\n")
-    # The same latents in every snapshot, so that pictures of one run can be compared.
-    preview_z = torch.randn(32, config.generator.z_dim, generator=torch.Generator().manual_seed(0)).to(device)
+    else:
+        _seed_libraries(config.seed * 1_000_003 + engine.rank)
+        if config.init_from is not None:
+            taken = family.transfer(load_checkpoint(Path(config.init_from)).family)
+            console.print(f"starting from {config.init_from}: {taken}")
 
     total_steps = round(o.kimg * 1000 / o.batch)
-    snapshot_steps = max(round(config.snapshot_kimg * 1000 / o.batch), 1)
+    snapshot_steps = max(round(config.snapshots.kimg * 1000 / o.batch), 1)
+    keep_steps = round(config.snapshots.keep_kimg * 1000 / o.batch)
     started = time.monotonic() - seconds
     deadline = None if max_minutes is None else time.monotonic() + max_minutes * 60
-    sums: dict[str, list[float]] = defaultdict(list)
+    held_out = _preview_batch(config, data, engine)
+    log = RunLog(run, config, console, first_step=step, total_steps=total_steps, main=engine.is_main)
 
-    def snapshot() -> Checkpoint:
-        checkpoint = Checkpoint(config, step, model.state_dict(), rng.get_state(), time.monotonic() - started)
-        save_checkpoint(checkpoint_path, checkpoint)
-        with torch.no_grad():
-            grid = image_grid(model.G_ema(preview_z), columns=8)
-        with atomic_write(run / f"fakes-{round(checkpoint.kimg):06d}.png") as f:
-            Image.fromarray(grid).save(f, "PNG")
-        return checkpoint
+    def checkpoint() -> Checkpoint:
+        result = Checkpoint(
+            config=config,
+            classes=family.classes,
+            step=step,
+            family=family.state_dict(),
+            engine=engine.state_dict(),
+            seconds=time.monotonic() - started,
+            device=_describe(engine),
+        )
+        if engine.is_main:
+            save_checkpoint(latest, result)
+            if keep_steps and step % keep_steps == 0:
+                kept = run / f"checkpoint-{result.kimg:010.3f}.pt"
+                kept.unlink(missing_ok=True)
+                os.link(latest, kept)  # both names of one file, so keeping it costs no copy
+            log.picture(step, family.preview(held_out))
+        return result
 
-    with _stop_signals() as stopped, _progress(console) as progress:
-        task = progress.add_task("training", total=total_steps, completed=step, note="")
+    with log, _stop_signals() as stopped:
+        stream = batches(
+            dataset,
+            batch=o.batch,
+            seed=config.seed,
+            first_step=step,
+            part=engine.part,
+            workers=config.data.workers,
+            transform=family_type.transform(config),
+        )
         while step < total_steps:
-            reals = to_unit_range(dataset[sampler(step)])
-            stats = model.step(reals, step, rng)
+            asked = time.monotonic()
+            batch = {name: value.to(engine.device, non_blocking=True) for name, value in next(stream).items()}
+            log.waited(time.monotonic() - asked)
+            _set_learning_rates(family, lr_factor(step * o.batch / 1000, o.kimg, o.lr_decay_kimg))
+            family.step(batch, step)
             step += 1
-            for name, value in stats.items():
-                sums[name].append(value)
             if step % LOG_EVERY == 0:
-                line = {name: sum(values) / len(values) for name, values in sums.items()}
-                sums.clear()
-                line |= {"step": step, "kimg": step * o.batch / 1000, "seconds": time.monotonic() - started}
-                with (run / "stats.jsonl").open("a") as log:
-                    log.write(json.dumps(line) + "\n")
-                rate = step * o.batch / line["seconds"]
-                progress.update(
-                    task,
-                    note=f"{line['kimg']:.1f} kimg · {rate:.1f} images/s · "
-                    f"G {line['loss/G']:.2f} · D {line['loss/D']:.2f}",
-                )
-            progress.update(task, completed=step)
-            if stopped() or (deadline is not None and time.monotonic() >= deadline):
+                log.line(step, engine.take_reports(), time.monotonic() - started)
+            log.progress(step)
+            if engine.any(stopped() or (deadline is not None and time.monotonic() >= deadline)):
                 break
             if step % snapshot_steps == 0 and step < total_steps:
-                snapshot()
-    return snapshot()
+                checkpoint()
+        return checkpoint()
+
+
+def lr_factor(kimg: float, total_kimg: float, decay_kimg: float) -> float:
+    """Share of the learning rate at a point of the run: one, then falling linearly to zero at its end."""
+    return 1.0 if decay_kimg == 0 else max(0.0, min(1.0, (total_kimg - kimg) / decay_kimg))
+
+
+def _set_learning_rates(family: Family[Any], factor: float) -> None:
+    for optimizer in family.optimizers.values():
+        for group in optimizer.param_groups:
+            group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
+
+
+def _seed_libraries(seed: int) -> None:
+    """Seeds what layers and libraries draw from by themselves (dropout), otherwise on every process."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+    random.seed(seed)
+
+
+def _preview_batch(config: RunConfig, data: Path, engine: Engine) -> Batch:
+    """A few held-out samples, the same for every snapshot of every run; training ones if none are held out."""
+    family_type = FAMILIES[config.family]
+    dataset: Dataset = open_dataset(data, family_type.layout, "heldout", resolution=config.data.resolution)
+    n = min(PREVIEW_SAMPLES, len(dataset))
+    stream = batches(
+        dataset, batch=n, seed=0, first_step=0, part=slice(None), workers=0,
+        transform=family_type.transform(config),
+    )  # fmt: skip
+    return {name: value.to(engine.device) for name, value in next(stream).items()}
+
+
+def _describe(engine: Engine) -> str:
+    if engine.device.type == "cuda":
+        name = torch.cuda.get_device_name(engine.device)
+        return f"{engine.world_size} × {name}"
+    return f"CPU, {torch.get_num_threads() * engine.world_size} threads"
 
 
 @contextmanager
@@ -148,15 +223,3 @@ def _stop_signals() -> Iterator[Callable[[], bool]]:
     finally:
         for s, handler in previous.items():
             signal.signal(s, handler)
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f}%"),
-        TextColumn("{task.fields[note]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-    )

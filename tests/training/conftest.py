@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from training.config import RunConfig, parse_config
+from training.config import RunConfig
+from training.config_files import parse_config
 from training.data.archive import write_archive
 
 RESOLUTION = 16
@@ -19,13 +20,13 @@ def _reproducible():
     torch.manual_seed(0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_config() -> RunConfig:
     return parse_config(
         {
             "name": "tiny",
             "title": "Blobs",
-            "snapshot_kimg": 0.04,
+            "snapshots": {"kimg": 0.04},
             "data": {"recipe": "blobs", "resolution": RESOLUTION},
             "generator": {
                 "z_dim": 8,

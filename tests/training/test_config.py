@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from training.config import ConfigError, load_config, preset_names
+from training.config_files import ConfigError, load_config, preset_names
 from training.families.stylegan import build_discriminator, build_generator
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -13,11 +14,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from training.checkpoint import CheckpointError, load_checkpoint
-from training.data.archive import ArchiveError
+from training.config import SnapshotConfig
+from training.config_files import parse_config
+from training.engine import DivergedError, Engine
+from training.errors import GantrainError
 from training.families import stylegan
-from training.loop import RunExistsError, train
+from training.loop import RunExistsError, lr_factor, train
 from training.sampler import EpochSampler, SamplerError
 
 
@@ -32,50 +37,124 @@ def equal(a, b) -> bool:
 
 
 def test_a_resumed_run_equals_one_that_never_stopped(tiny_config, blobs, tmp_path, monkeypatch):
-    whole = train(tiny_config, blobs / "train.zip", tmp_path / "whole")
+    whole = train(tiny_config, blobs, tmp_path / "whole")
 
     step = stylegan.StyleGAN2.step
 
-    def stop_at_six(self, reals, number, rng):
+    def stop_at_six(self, batch, number):
         if number == 6:
             os.kill(os.getpid(), signal.SIGTERM)  # the step at hand is finished, then a checkpoint is written
-        return step(self, reals, number, rng)
+        return step(self, batch, number)
 
     monkeypatch.setattr(stylegan.StyleGAN2, "step", stop_at_six)
-    half = train(tiny_config, blobs / "train.zip", tmp_path / "half")
+    half = train(tiny_config, blobs, tmp_path / "half")
     assert half.step == 7
     monkeypatch.setattr(stylegan.StyleGAN2, "step", step)
     torch.manual_seed(1234)  # whatever the process did in between
-    resumed = train(tiny_config, blobs / "train.zip", tmp_path / "half", resume=True)
+    np.random.seed(5)
+    random.seed(6)
+    resumed = train(tiny_config, blobs, tmp_path / "half", resume=True)
 
     assert resumed.step == whole.step == 10
-    assert equal(resumed.model, whole.model)
-    assert torch.equal(resumed.rng, whole.rng)
-    saved = load_checkpoint(tmp_path / "half" / "checkpoint.pt")
-    assert equal(saved.model, whole.model)
+    assert equal(resumed.family, whole.family)
+    assert equal(resumed.engine, whole.engine)
+    saved = load_checkpoint(tmp_path / "half")
+    assert equal(saved.family, whole.family)
+    assert equal(saved.engine, whole.engine)
 
 
 def test_a_run_leaves_its_configuration_statistics_and_pictures(tiny_config, blobs, tmp_path, monkeypatch):
     monkeypatch.setattr("training.loop.LOG_EVERY", 5)
     run = tmp_path / "run"
-    checkpoint = train(tiny_config, blobs / "train.zip", run)
+    checkpoint = train(tiny_config, blobs, run)
     assert json.loads((run / "config.json").read_text()) == tiny_config.model_dump()
     lines = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [5, 10]
-    assert {"loss/G", "loss/D", "logits/real", "logits/fake", "r1", "kimg", "seconds"} <= lines[0].keys()
+    assert {"loss/G", "loss/D", "logits/real", "r1", "kimg", "images_per_second", "data_share"} <= lines[
+        0
+    ].keys()
     assert all(np.isfinite(v) for line in lines for v in line.values())
     assert checkpoint.kimg == 0.08
-    with Image.open(run / "fakes-000000.png") as grid:
+    assert sorted(p.name for p in run.glob("snapshot-*.png")) == [
+        "snapshot-000000.04.png",
+        "snapshot-000000.08.png",
+    ]
+    with Image.open(run / "snapshot-000000.08.png") as grid:
         assert grid.size == (8 * 16, 4 * 16)
     assert not list(run.glob(".*"))
+    board = EventAccumulator(str(run / "tensorboard")).Reload()
+    assert [event.step for event in board.Scalars("loss/G")] == [5, 10]
+    assert board.Scalars("loss/G")[1].value == pytest.approx(lines[1]["loss/G"])
+    assert [event.step for event in board.Images("snapshot")] == [5, 10]
+
+
+def test_checkpoints_are_kept_by_policy(tiny_config, blobs, tmp_path):
+    config = tiny_config.model_copy(
+        update={"snapshots": SnapshotConfig(kimg=0.016, keep_kimg=0.032)}
+    )  # every second step, and every fourth for good
+    train(config, blobs, tmp_path / "run")
+    kept = sorted(p.name for p in (tmp_path / "run").glob("*.pt"))
+    assert kept == ["checkpoint-000000.032.pt", "checkpoint-000000.064.pt", "checkpoint.pt"]
+    assert [load_checkpoint(tmp_path / "run" / name).step for name in kept] == [4, 8, 10]
+
+
+def test_lines_of_steps_that_were_lost_are_written_once(tiny_config, blobs, tmp_path, monkeypatch):
+    """After a SIGKILL the log is ahead of the checkpoint, and its last line may be cut off."""
+    monkeypatch.setattr("training.loop.LOG_EVERY", 2)
+    run = tmp_path / "run"
+    train(tiny_config, blobs, run, max_minutes=0)
+    with (run / "stats.jsonl").open("a") as file:
+        file.write('{"step": 4, "loss/G": 99}\n{"step": 6, "lo')
+    train(tiny_config, blobs, run, resume=True)
+    lines = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 4, 6, 8, 10]
+    assert all(line["loss/G"] < 99 for line in lines)
+
+
+def test_a_run_that_diverges_ends_with_a_sentence(tiny_config, blobs, tmp_path, monkeypatch):
+    monkeypatch.setattr("training.loop.LOG_EVERY", 2)
+    monkeypatch.setattr(
+        stylegan.StyleGAN2, "generator_loss", lambda self, part: self.generate(part).sum() * float("nan")
+    )
+    monkeypatch.setattr(
+        stylegan.StyleGAN2,
+        "discriminator_loss",
+        lambda self, part: self.engine.report("loss/D", float("nan")) or self.D(part["reals"]).sum(),
+    )
+    with pytest.raises(DivergedError, match="loss/D is not finite"):
+        train(tiny_config, blobs, tmp_path / "run")
+
+
+def test_learning_rates_fall_to_zero(tiny_config, blobs, tmp_path):
+    assert lr_factor(50, 100, 0) == 1
+    assert lr_factor(50, 100, 20) == 1
+    assert lr_factor(90, 100, 20) == 0.5
+    assert lr_factor(100, 100, 20) == 0
+    config = tiny_config.model_dump()
+    config["optimization"]["lr_decay_kimg"] = 0.08
+    state = train(parse_config(config), blobs, tmp_path / "run").family
+    group = state["optimizers"]["G"]["param_groups"][0]
+    assert group["lr"] == pytest.approx(group["initial_lr"] * 0.1)  # the last of ten steps
+
+
+def test_weights_of_another_run_can_be_started_from(tiny_config, blobs, tmp_path):
+    first = train(tiny_config, blobs, tmp_path / "first", max_minutes=0)
+    config = tiny_config.model_copy(
+        update={
+            "init_from": str(tmp_path / "first"),
+            "optimization": tiny_config.optimization.model_copy(update={"g_lr": 1e-12}),
+        }
+    )
+    second = train(config, blobs, tmp_path / "second", max_minutes=0)
+    name = "synthesis.blocks.0.const"
+    torch.testing.assert_close(second.family["networks"]["G"][name], first.family["networks"]["G"][name])
 
 
 def test_training_changes_what_it_should(tiny_config, blobs, tmp_path):
-    before = stylegan.StyleGAN2(tiny_config, torch.device("cpu"))
     torch.manual_seed(tiny_config.seed)
-    fresh = stylegan.StyleGAN2(tiny_config, torch.device("cpu")).state_dict()
-    after = train(tiny_config, blobs / "train.zip", tmp_path / "run").model
-    assert before.state_dict().keys() == after.keys()
+    fresh = stylegan.StyleGAN2(tiny_config, Engine(0, device="cpu")).state_dict()["networks"]
+    after = train(tiny_config, blobs, tmp_path / "run").family["networks"]
+    assert fresh.keys() == after.keys()
     for network in ("G", "D", "G_ema"):
         for name, value in after[network].items():
             if name.endswith(("noise_const",)):
@@ -86,27 +165,27 @@ def test_training_changes_what_it_should(tiny_config, blobs, tmp_path):
 
 
 def test_time_limit_leaves_a_checkpoint(tiny_config, blobs, tmp_path):
-    checkpoint = train(tiny_config, blobs / "train.zip", tmp_path / "run", max_minutes=0)
+    checkpoint = train(tiny_config, blobs, tmp_path / "run", max_minutes=0)
     assert checkpoint.step == 1
     assert load_checkpoint(tmp_path / "run" / "checkpoint.pt").step == 1
 
 
 def test_a_run_is_not_overwritten_by_accident(tiny_config, blobs, tmp_path):
-    train(tiny_config, blobs / "train.zip", tmp_path / "run", max_minutes=0)
+    train(tiny_config, blobs, tmp_path / "run", max_minutes=0)
     with pytest.raises(RunExistsError, match="--resume"):
-        train(tiny_config, blobs / "train.zip", tmp_path / "run")
+        train(tiny_config, blobs, tmp_path / "run")
 
 
 def test_resuming_with_another_configuration_is_refused(tiny_config, blobs, tmp_path):
-    train(tiny_config, blobs / "train.zip", tmp_path / "run", max_minutes=0)
+    train(tiny_config, blobs, tmp_path / "run", max_minutes=0)
     other = tiny_config.model_copy(update={"seed": 1})
     with pytest.raises(CheckpointError, match="another configuration"):
-        train(other, blobs / "train.zip", tmp_path / "run", resume=True)
+        train(other, blobs, tmp_path / "run", resume=True)
 
 
 def test_broken_checkpoints_are_named(tiny_config, blobs, tmp_path):
     with pytest.raises(CheckpointError, match="no checkpoint at"):
-        train(tiny_config, blobs / "train.zip", tmp_path / "run", resume=True)
+        train(tiny_config, blobs, tmp_path / "run", resume=True)
     (tmp_path / "run").mkdir()
     path = tmp_path / "run" / "checkpoint.pt"
     path.write_bytes(b"not a checkpoint")
@@ -126,22 +205,22 @@ def test_checkpoints_execute_nothing(tmp_path):
 
 
 def test_missing_data_says_what_to_do(tiny_config, tmp_path):
-    with pytest.raises(ArchiveError, match="gantrain prepare"):
-        train(tiny_config, tmp_path / "none.zip", tmp_path / "run")
+    with pytest.raises(GantrainError, match="gantrain prepare"):
+        train(tiny_config, tmp_path / "none", tmp_path / "run")
 
 
 def test_sigkill_loses_nothing_that_was_saved(tiny_config, blobs, tmp_path):
     """The checkpoint is whole at any moment, so whenever a run is killed it can be resumed."""
     config = tiny_config.model_dump()
     config["optimization"]["kimg"] = 100
-    config["snapshot_kimg"] = 0.008  # a checkpoint at every step: the kill falls into writing one
+    config["snapshots"]["kimg"] = 0.008  # a checkpoint at every step: the kill falls into writing one
     script = (
-        "import json, sys; from pathlib import Path; from training.config import parse_config; "
+        "import json, sys; from pathlib import Path; from training.config_files import parse_config; "
         "from training.loop import train; "
         "train(parse_config(json.loads(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[3]))"
     )
     run = tmp_path / "run"
-    arguments = [json.dumps(config), str(blobs / "train.zip"), str(run)]
+    arguments = [json.dumps(config), str(blobs), str(run)]
     process = subprocess.Popen([sys.executable, "-c", script, *arguments], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not (run / "checkpoint.pt").exists():

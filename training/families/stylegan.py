@@ -7,19 +7,67 @@ settings corrected for it (appendix B), style mixing, averaged generator.
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Literal, cast
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from training.config import RunConfig
+from training.config import DataConfig, OptimizationConfig, RunConfig, Section
 from training.ema import ema_decay, update_ema
+from training.engine import Batch, Engine
+from training.families.base import Deployable, Family, State
 from training.losses import l_logistic_d, l_nonsaturating_g
 from training.networks.stylegan2 import Discriminator, Generator, MappingNetwork
+from training.pixels import to_unit_range
 from training.regularizers import r1_penalty
 
 
-def build_generator(config: RunConfig) -> Generator:
+class GeneratorConfig(Section):
+    """Size of the StyleGAN2 generator."""
+
+    z_dim: int = Field(512, gt=0, description="Width of z.")
+    w_dim: int = Field(512, gt=0, description="Width of w.")
+    mapping_layers: int = Field(8, gt=0, description="Fully connected layers from z to w.")
+    channel_base: int = Field(16384, gt=0, description="Feature maps times resolution.")
+    channel_max: int = Field(512, gt=0, description="Most feature maps at any resolution.")
+
+
+class DiscriminatorConfig(Section):
+    """Size of the StyleGAN2 discriminator."""
+
+    channel_base: int = Field(16384, gt=0, description="Feature maps times resolution.")
+    channel_max: int = Field(512, gt=0, description="Most feature maps at any resolution.")
+    mbstd_group_size: int = Field(4, gt=0, description="Images compared by the minibatch standard deviation.")
+
+
+class StyleGAN2Optimization(OptimizationConfig):
+    """How the two networks are optimised."""
+
+    g_lr: float = Field(0.0025, gt=0, description="Adam's learning rate, generator.")
+    d_lr: float = Field(0.0025, gt=0, description="Adam's learning rate, discriminator.")
+    beta1: float = Field(0.0, ge=0, lt=1, description="Adam's decay of the first moment.")
+    beta2: float = Field(0.99, ge=0, lt=1, description="Adam's decay of the second moment.")
+    r1_gamma: float = Field(ge=0, description="Weight of the R1 penalty.")
+    r1_interval: int = Field(16, gt=0, description="Steps between two R1 penalties (lazy regularisation).")
+    style_mixing_prob: float = Field(0.9, ge=0, le=1, description="Share of images made from two w.")
+    ema_kimg: float = Field(10.0, gt=0, description="Half-life of the averaged generator, in kimg.")
+    ema_rampup: float | None = Field(
+        0.05, gt=0, description="Half-life as a share of the images shown so far, while that is shorter."
+    )
+
+
+class StyleGAN2Config(RunConfig):
+    """A run of StyleGAN2."""
+
+    family: Literal["stylegan2"] = "stylegan2"
+    data: DataConfig
+    generator: GeneratorConfig = GeneratorConfig()
+    discriminator: DiscriminatorConfig = DiscriminatorConfig()
+    optimization: StyleGAN2Optimization
+
+
+def build_generator(config: StyleGAN2Config) -> Generator:
     """An untrained generator of the configured size."""
     g = config.generator
     return Generator(
@@ -27,127 +75,119 @@ def build_generator(config: RunConfig) -> Generator:
     )
 
 
-def build_discriminator(config: RunConfig) -> Discriminator:
+def build_discriminator(config: StyleGAN2Config) -> Discriminator:
     """An untrained discriminator of the configured size."""
     d = config.discriminator
     return Discriminator(config.data.resolution, d.channel_base, d.channel_max, d.mbstd_group_size)
 
 
-def lr_factor(kimg: float, total_kimg: float, decay_kimg: float) -> float:
-    """Share of the learning rate at a point of the run: one, then falling linearly to zero at its end."""
-    return 1.0 if decay_kimg == 0 else max(0.0, min(1.0, (total_kimg - kimg) / decay_kimg))
+class StyleGAN2(Family[StyleGAN2Config]):
+    """The networks, optimisers and step of one run."""
 
+    Config = StyleGAN2Config
+    kind = "generator"
+    layout = "images"
 
-class StyleGAN2:
-    """The networks, optimisers and step of one run.
-
-    Args:
-        config: The run's configuration.
-        device: Where the networks live.
-    """
-
-    def __init__(self, config: RunConfig, device: torch.device) -> None:
-        self.config = config
-        self.device = device
-        # channels_last is what convolutions run fastest in, on CPUs and on tensor cores.
-        self.G = build_generator(config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.D = build_discriminator(config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    def __init__(self, config: StyleGAN2Config, engine: Engine, classes: tuple[str, ...] = ()) -> None:
+        super().__init__(config, engine, classes)
+        self.G = cast(Generator, engine.prepare(build_generator(config)))
+        self.D = engine.prepare(build_discriminator(config))
         self.G_ema = copy.deepcopy(self.G).eval().requires_grad_(False)
+        self.networks = {"G": self.G, "D": self.D, "G_ema": self.G_ema}
         o = config.optimization
-        self.G_opt = torch.optim.Adam(self.G.parameters(), lr=o.g_lr, betas=(o.beta1, o.beta2))
         # A lazily regularised network takes r1_interval + 1 steps where r1_interval were meant; Adam's time
         # constants shrink accordingly.
         c = o.r1_interval / (o.r1_interval + 1)
+        self.G_opt = torch.optim.Adam(self.G.parameters(), lr=o.g_lr, betas=(o.beta1, o.beta2))
         self.D_opt = torch.optim.Adam(self.D.parameters(), lr=o.d_lr * c, betas=(o.beta1**c, o.beta2**c))
-        self.learning_rates = ((self.G_opt, o.g_lr), (self.D_opt, o.d_lr * c))
+        self.optimizers = {"G": self.G_opt, "D": self.D_opt}
 
-    def mixed_ws(self, n: int, rng: torch.Generator) -> Tensor:
-        """The ws of n images, a share of them crossed from two latents (style mixing). [n, num_ws, w_dim]."""
+    def draw(self, n: int) -> Batch:
+        """Everything random that n images are made from: two latents each, where they cross, fresh noise."""
+        engine, mapping = self.engine, self.G.mapping
+        crossed = engine.rand(n, 1) < self.config.optimization.style_mixing_prob
+        point = engine.randint(1, mapping.num_ws, n, 1)
+        layer = torch.arange(mapping.num_ws, device=engine.device)
+        return {
+            "z1": engine.randn(n, mapping.z_dim),
+            "z2": engine.randn(n, mapping.z_dim),
+            "takes_second": crossed & (layer >= point),  # [n, num_ws]
+            "noise": [
+                engine.randn(n, 1, conv.resolution, conv.resolution)
+                for conv in self.G.synthesis.styled_convs()
+            ],
+        }
+
+    def generate(self, draws: Batch) -> Tensor:
+        """Training images, a share of them crossed from two latents (style mixing). [n, 3, R, R]."""
         mapping: MappingNetwork = self.G.mapping
-        w1 = mapping.styles(torch.randn(n, mapping.z_dim, generator=rng).to(self.device))
-        mapping.track_average(w1)
+        w1 = mapping.styles(draws["z1"])
         ws = mapping.broadcast(w1)
-        p = self.config.optimization.style_mixing_prob
-        if p > 0:
-            w2 = mapping.broadcast(
-                mapping.styles(torch.randn(n, mapping.z_dim, generator=rng).to(self.device))
-            )
-            crossed = torch.rand(n, 1, generator=rng) < p
-            point = torch.randint(1, mapping.num_ws, (n, 1), generator=rng)
-            takes_second = crossed & (torch.arange(mapping.num_ws) >= point)  # [n, num_ws]
-            ws = torch.where(takes_second.to(self.device).unsqueeze(2), w2, ws)
-        return ws
-
-    def generate(self, n: int, rng: torch.Generator) -> Tensor:
-        """Training images with fresh noise, [n, 3, R, R]."""
-        ws = self.mixed_ws(n, rng)
-        noise = [
-            torch.randn(n, 1, conv.resolution, conv.resolution, generator=rng).to(self.device)
-            for conv in self.G.synthesis.styled_convs()
-        ]
-        images: Tensor = self.G.synthesis(ws, noise)
+        if self.config.optimization.style_mixing_prob > 0:
+            w2 = mapping.broadcast(mapping.styles(draws["z2"]))
+            ws = torch.where(draws["takes_second"].unsqueeze(2), w2, ws)
+        images: Tensor = self.G.synthesis(ws, draws["noise"])
         return images
 
-    def step(self, reals: Tensor, step: int, rng: torch.Generator) -> dict[str, float]:
-        """Optimises both networks once.
-
-        Args:
-            reals: Real images in [−1, 1], [N, 3, R, R].
-            step: Number of this step, from 0.
-            rng: Source of every random number of the step.
-
-        Returns:
-            Losses and mean logits by name.
-        """
-        o = self.config.optimization
-        n = reals.shape[0]
-        reals = reals.to(self.device)
-        factor = lr_factor(step * n / 1000, o.kimg, o.lr_decay_kimg)
-        for optimizer, lr in self.learning_rates:
-            for group in optimizer.param_groups:
-                group["lr"] = lr * factor
+    def step(self, batch: Batch, step: int) -> None:
+        """Optimises both networks once."""
+        o, engine = self.config.optimization, self.engine
+        reals = to_unit_range(batch["image"])
+        n = len(reals)
 
         # Generator: make D believe.
-        self.D.requires_grad_(False)
-        self.G_opt.zero_grad(set_to_none=True)
-        l_g = l_nonsaturating_g(self.D(self.generate(n, rng)))
-        l_g.backward()
-        self.G_opt.step()
-        self.D.requires_grad_(True)
+        draws = self.draw(n)
+        with torch.no_grad():
+            w = self.G.mapping.styles(draws["z1"])
+            self.G.mapping.track_average(engine.mean(w.mean(dim=0, keepdim=True)))
+        engine.minimize(self.G_opt, self.generator_loss, draws, through=[self.D])
 
         # Discriminator: tell real from fake.
-        self.D_opt.zero_grad(set_to_none=True)
-        with torch.no_grad():
-            fakes = self.generate(n, rng)
-        fake_logits, real_logits = self.D(fakes), self.D(reals)
-        l_d = l_logistic_d(real_logits, fake_logits)
-        l_d.backward()
-        self.D_opt.step()
-        stats = {
-            "loss/G": l_g.item(),
-            "loss/D": l_d.item(),
-            "logits/real": real_logits.mean().item(),
-            "logits/fake": fake_logits.mean().item(),
-        }
+        engine.minimize(self.D_opt, self.discriminator_loss, {"reals": reals, **self.draw(n)})
 
         # R1, seldom and so much stronger.
         if o.r1_gamma > 0 and step % o.r1_interval == 0:
-            self.D_opt.zero_grad(set_to_none=True)
-            x = reals.detach().requires_grad_(True)
-            penalty = r1_penalty(self.D(x), x)
-            (penalty * (o.r1_gamma / 2 * o.r1_interval)).backward()
-            self.D_opt.step()
-            stats["r1"] = penalty.item()
+            engine.minimize(self.D_opt, self.r1_loss, {"reals": reals})
 
-        decay = ema_decay(n, (step + 1) * n, o.ema_kimg, o.ema_rampup)
+        decay = ema_decay(o.batch, (step + 1) * o.batch, o.ema_kimg, o.ema_rampup)
         update_ema(self.G_ema, self.G, decay)
-        return stats
 
-    def state_dict(self) -> dict[str, Any]:
-        """Everything a resumed run needs from here, as tensors and plain values."""
-        return {name: getattr(self, name).state_dict() for name in ("G", "D", "G_ema", "G_opt", "D_opt")}
+    def generator_loss(self, part: Batch) -> Tensor:
+        """The non-saturating loss of new images."""
+        loss = l_nonsaturating_g(self.D(self.generate(part)))
+        self.engine.report("loss/G", loss)
+        return loss
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes up the state of a checkpoint."""
-        for name in ("G", "D", "G_ema", "G_opt", "D_opt"):
-            getattr(self, name).load_state_dict(state[name])
+    def discriminator_loss(self, part: Batch) -> Tensor:
+        """The logistic loss of real images and new ones."""
+        with torch.no_grad():
+            fakes = self.generate(part)
+        real_logits, fake_logits = self.D(part["reals"]), self.D(fakes)
+        loss = l_logistic_d(real_logits, fake_logits)
+        self.engine.report("loss/D", loss)
+        self.engine.report("logits/real", real_logits)
+        self.engine.report("logits/fake", fake_logits)
+        return loss
+
+    def r1_loss(self, part: Batch) -> Tensor:
+        """The gradient penalty on real images, times the steps it stands for."""
+        o = self.config.optimization
+        x = part["reals"].detach().requires_grad_(True)
+        penalty = r1_penalty(self.D(x), x)
+        self.engine.report("r1", penalty)
+        return penalty * (o.r1_gamma / 2 * o.r1_interval)
+
+    @torch.no_grad()
+    def preview(self, batch: Batch) -> Tensor:
+        """32 images of the averaged generator, always of the same latents. [4, 8, 3, R, R]."""
+        rng = torch.Generator().manual_seed(0)
+        z = torch.randn(32, self.config.generator.z_dim, generator=rng).to(self.engine.device)
+        images: Tensor = self.G_ema(z)
+        return images.unflatten(0, (4, 8))
+
+    @classmethod
+    def deployables(cls, config: StyleGAN2Config, classes: tuple[str, ...], state: State) -> list[Deployable]:
+        """The averaged generator."""
+        generator = build_generator(config)
+        generator.load_state_dict(state["networks"]["G_ema"])
+        return [Deployable(config.name, config.title, generator.eval().requires_grad_(False))]

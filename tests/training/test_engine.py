@@ -1,0 +1,156 @@
+"""A step computes the same whatever number of parts or processes it is shared out to."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from functools import partialmethod
+
+import pytest
+import torch
+from torch import nn
+
+from training.checkpoint import load_checkpoint
+from training.config_files import parse_config
+from training.engine import DeviceError, DivergedError, Engine
+from training.loop import train
+
+# Sums in another order differ in their last bits, and Adam divides by gradients that may be next to nothing.
+CLOSE = {"rtol": 2e-3, "atol": 2e-5}
+
+
+def run_processes(config, data, run, n: int, *more: str) -> None:
+    """Trains under torchrun with n processes on the CPU."""
+    script = (
+        "import json, sys; from pathlib import Path; from training.config_files import parse_config; "
+        "from training.loop import train; "
+        "train(parse_config(json.loads(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[3]), device='cpu', "
+        "resume='resume' in sys.argv, max_minutes=0 if 'one' in sys.argv else None)"
+    )
+    path = run.parent / "train_under_torchrun.py"
+    path.write_text(script)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n}", path]
+    done = subprocess.run(
+        [*command, config.model_dump_json(), str(data), str(run), *more],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+        env={"OMP_NUM_THREADS": "1", "PATH": ""},
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def assert_close(a, b) -> None:
+    for network in a:
+        for name, value in a[network].items():
+            torch.testing.assert_close(value, b[network][name], **CLOSE, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def with_options(config, **optimization):
+    tree = config.model_dump()
+    tree["optimization"] |= optimization
+    return parse_config(tree)
+
+
+@pytest.fixture(scope="module")
+def two_processes(tiny_config, blobs, tmp_path_factory):
+    """A run of four steps, two of them with the R1 penalty, shared by two processes."""
+    config = with_options(tiny_config, kimg=0.032)
+    run = tmp_path_factory.mktemp("runs") / "two"
+    run_processes(config, blobs, run, 2)
+    return config, run
+
+
+def test_two_processes_train_what_one_trains(two_processes, blobs, tmp_path):
+    config, run = two_processes
+    train(config, blobs, tmp_path / "one")
+    one, two = load_checkpoint(tmp_path / "one"), load_checkpoint(run)
+    assert one.step == two.step == 4
+    assert_close(one.family["networks"], two.family["networks"])
+    assert len(two.engine["libraries"]) == 2  # dropout differs between processes, and is resumed on each
+
+
+def test_two_processes_stop_and_resume_exactly(two_processes, blobs, tmp_path):
+    config, run = two_processes
+    run_processes(config, blobs, tmp_path / "half", 2, "one")
+    assert load_checkpoint(tmp_path / "half").step == 1
+    run_processes(config, blobs, tmp_path / "half", 2, "resume")
+    whole, half = load_checkpoint(run), load_checkpoint(tmp_path / "half")
+    for network, state in whole.family["networks"].items():
+        for name, value in state.items():
+            assert torch.equal(value, half.family["networks"][network][name]), f"{network}.{name}"
+
+
+def test_accumulated_parts_train_what_a_whole_batch_trains(tiny_config, blobs, tmp_path):
+    config = with_options(tiny_config, kimg=0.032)
+    whole = train(config, blobs, tmp_path / "whole")
+    parts = train(with_options(config, accumulate=2), blobs, tmp_path / "parts")
+    assert_close(whole.family["networks"], parts.family["networks"])
+
+
+def test_a_batch_that_does_not_divide_is_refused(tiny_config, blobs, tmp_path):
+    with pytest.raises(DeviceError, match=r"optimization.batch=8 does not divide .* optimization.accumulate=3"):
+        train(with_options(tiny_config, accumulate=3), blobs, tmp_path / "run")
+
+
+def test_a_missing_device_is_named():
+    with pytest.raises(DeviceError, match="no device 'cuda:7'"):
+        Engine(0, device="cuda:7")
+
+
+def test_networks_on_the_way_get_no_gradient():
+    engine = Engine(0, device="cpu")
+    G, D = nn.Linear(2, 2), nn.Linear(2, 1)
+    D.bias.requires_grad_(False)
+    optimizer = torch.optim.SGD(G.parameters(), lr=1.0)
+    before = G.weight.detach().clone()
+    engine.minimize(optimizer, lambda part: D(G(part["x"])).mean(), {"x": torch.ones(4, 2)}, through=[D])
+    assert D.weight.grad is None
+    assert not torch.equal(G.weight, before)
+    assert D.weight.requires_grad
+    assert not D.bias.requires_grad  # frozen before, frozen after
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_trains_and_stays_finite(tiny_config, blobs, tmp_path, precision):
+    tree = tiny_config.model_dump()
+    tree["compute"]["precision"] = precision
+    tree["optimization"]["kimg"] = 0.04
+    state = train(parse_config(tree), blobs, tmp_path / "run").family["networks"]
+    for network in state.values():
+        for name, value in network.items():
+            assert value.dtype == torch.float32
+            assert value.isfinite().all(), name
+
+
+def test_compiled_networks_compute_the_same_under_the_same_names(monkeypatch):
+    # Traced and differentiated as always, but run by PyTorch, as there may be no C++ compiler.
+    monkeypatch.setattr(nn.Module, "compile", partialmethod(nn.Module.compile, backend="aot_eager"))
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    x = torch.randn(2, 3, 8, 8)
+    expected = network(x)
+    compiled = Engine(0, device="cpu", compile_networks=True).prepare(network)
+    assert list(compiled.state_dict()) == ["0.weight", "0.bias"]
+    torch.testing.assert_close(compiled(x), expected)
+
+
+def test_reports_are_means_and_losses_must_be_finite():
+    engine = Engine(0, device="cpu")
+    for value in (1.0, 2.0, 6.0):
+        engine.report("loss/G", value)
+    assert engine.take_reports() == {"loss/G": 3.0}
+    assert engine.take_reports() == {}
+    engine.report("loss/G", torch.tensor([1.0, float("inf")]))
+    with pytest.raises(DivergedError, match="loss/G is not finite"):
+        engine.take_reports()
+
+
+def test_state_is_plain_enough_to_load_safely(tmp_path):
+    torch.save(Engine(0, device="cpu").state_dict(), tmp_path / "engine.pt")
+    state = torch.load(tmp_path / "engine.pt", weights_only=True)
+    json.dumps(state["libraries"][0]["python"])
+    engine = Engine(1, device="cpu")
+    engine.load_state_dict(state)
+    assert torch.equal(engine.randn(3), Engine(0, device="cpu").randn(3))

@@ -1,0 +1,12 @@
+"""The families there are, by the name that configurations call them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from training.families.base import Family
+from training.families.stylegan import StyleGAN2
+
+FAMILIES: dict[str, type[Family[Any]]] = {
+    "stylegan2": StyleGAN2,
+}
