@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 
 from training.data import terrain
-from training.data.archive import ArchiveError, read_archive, write_archive
+from training.data.archive import read_archive, write_archive
 from training.data.recipe import RecipeError, read_provenance
 from training.data.registry import FetchError, PackageFile, fetch
+from training.data.sources import DatasetError
 
 
 def noise(n: int, side: int = 8) -> np.ndarray:
@@ -50,24 +51,24 @@ def test_a_failed_write_leaves_the_old_archive(tmp_path):
 
 def test_unusable_archives_are_named(tmp_path):
     path = tmp_path / "a.zip"
-    with pytest.raises(ArchiveError, match="gantrain prepare"):
+    with pytest.raises(DatasetError, match="gantrain prepare"):
         read_archive(path)
     path.write_bytes(b"PK but not really")
-    with pytest.raises(ArchiveError, match="not a zip file"):
+    with pytest.raises(DatasetError, match="not a zip file"):
         read_archive(path)
     png = io.BytesIO()
     Image.fromarray(noise(1)[0]).save(png, "PNG")
-    for content, message in (
-        (png.getvalue()[:60], "00001.png is broken"),
-        (png.getvalue(), "8×8; expected 16"),
+    for content, side, message in (
+        (png.getvalue()[:60], 8, "00001.png is broken"),
+        (png.getvalue(), 16, "8×8; expected 16"),
     ):
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("00001.png", content)
-        with pytest.raises(ArchiveError, match=message):
-            read_archive(path, 16)
+        with pytest.raises(DatasetError, match=message):
+            read_archive(path, side)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "")
-    with pytest.raises(ArchiveError, match="holds no PNG"):
+    with pytest.raises(DatasetError, match="holds no PNG"):
         read_archive(path)
 
 

@@ -7,22 +7,18 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from training.errors import GantrainError
+from training.data.decode import Pixels as Pixels
+from training.data.decode import header_size
+from training.data.sources import open_source
+from training.data.store import ImageStore, SizeCheck
 from training.files import atomic_write
-
-Pixels = NDArray[np.uint8]
-
-
-class ArchiveError(GantrainError):
-    """An archive cannot be used for training; the message says which file and why."""
 
 
 def write_archive(path: Path, images: Iterable[Pixels], labels: list[int] | None = None) -> int:
@@ -31,7 +27,7 @@ def write_archive(path: Path, images: Iterable[Pixels], labels: list[int] | None
     Args:
         path: The zip file to make.
         images: UINT8 arrays, [H, W, 3].
-        labels: A class for each image, in order.
+        labels: A class for each image, in order; may still be filled while the images are made.
 
     Returns:
         How many images were written.
@@ -52,41 +48,20 @@ def write_archive(path: Path, images: Iterable[Pixels], labels: list[int] | None
 
 
 def read_archive(path: Path, resolution: int | None = None) -> Pixels:
-    """Reads every image of an archive into memory.
+    """Reads every image of an archive, or of a folder, into memory.
 
     Args:
-        path: A zip file.
+        path: A zip file or a folder.
         resolution: What height and width must be; None takes what the first image has.
 
     Returns:
         UINT8 pixels, [N, H, W, 3].
 
     Raises:
-        ArchiveError: If the file is missing, holds no image, or one that is broken or of another size.
+        DatasetError: If the file is missing, holds no image, or any that is broken or of another size.
     """
-    if not path.exists():
-        raise ArchiveError(f"no dataset at {path}; `gantrain prepare` makes one")
-    images: list[Pixels] = []
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = sorted(n for n in archive.namelist() if Path(n).suffix.lower() in {".png", ".jpg"})
-            for name in names:
-                image = _decode(archive.read(name), f"{path}:{name}")
-                expected = resolution or (images[0].shape[0] if images else image.shape[0])
-                if image.shape[:2] != (expected, expected):
-                    h, w = image.shape[:2]
-                    raise ArchiveError(f"{path}:{name} is {w}×{h}; expected {expected}×{expected}")
-                images.append(image)
-    except zipfile.BadZipFile as error:
-        raise ArchiveError(f"{path} is not a zip file: {error}") from error
-    if not images:
-        raise ArchiveError(f"{path} holds no PNG or JPEG")
-    return np.stack(images)
-
-
-def _decode(data: bytes, where: str) -> Pixels:
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            return np.asarray(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError) as error:
-        raise ArchiveError(f"{where} is broken: {error}") from error
+    source = open_source(path)
+    if resolution is None:
+        with source.open(source.names[0]) as file:
+            resolution = (header_size(file) or (None,))[0]
+    return ImageStore(source, SizeCheck(resolution), ram_limit=sys.maxsize).stack()

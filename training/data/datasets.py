@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from training.data.decode import WHITE
 from training.data.labels import read_labels
 from training.data.sources import DatasetError, Source, open_source
-from training.data.store import RAM_LIMIT, ImageStore, Progress, no_progress
+from training.data.store import MIN_SIDE, RAM_LIMIT, ImageStore, Progress, SizeCheck, no_progress
 
 Sample = dict[str, Any]
 """`image`: UINT8 [H, W, 3] and `label`: int, or `A` and `B`: UINT8 [H, W, 3]. Pixels are read-only."""
 Layout = Literal["images", "paired", "unpaired"]
 Split = Literal["train", "heldout"]
 
-MIN_SIDE = 8
-"""Least height and width of an image where no resolution is asked for."""
 SPLIT_NAMES: dict[Split, tuple[str, ...]] = {"train": ("train",), "heldout": ("heldout", "test", "val")}
 """What the folder or archive of a split may be called."""
 
@@ -34,8 +32,8 @@ class Dataset(Protocol):
     """
 
     classes: tuple[str, ...]
-    names: Sequence[str]
-    notes: Sequence[str]
+    names: list[str]
+    notes: list[str]
 
     def __len__(self) -> int: ...
 
@@ -51,70 +49,43 @@ def open_dataset(
     *,
     resolution: int | None = None,
     min_side: int = MIN_SIDE,
+    background: tuple[int, int, int] = WHITE,
     ram_limit: int = RAM_LIMIT,
     progress: Progress = no_progress,
 ) -> Dataset:
     """Opens one split of a dataset and decodes every image of it once.
 
     Args:
-        folder: A folder `data/<recipe>-<resolution>`, or one made by anyone in the same layout. For `images` it
-            may also be a single zip file or a folder of images, which then is the training split.
-        layout: `images`: `train.zip` and `heldout.zip`, or folders of these names. `paired`: `train/` and `test/`
-            with images that show A on the left and B on the right. `unpaired`: `trainA/`, `trainB/`, `testA/`,
-            `testB/`. Held-out images may also lie under `heldout`, `test` or `val`.
+        folder: A folder `data/<recipe>-<resolution>`, or one made by anyone in the same layout. For `images`
+            it may also be a single zip file or a folder of images, which is then the training split.
+        layout: `images`: `train.zip` and `heldout.zip`, or folders of these names. `paired`: `train/` and
+            `test/`, whose images show A on the left and B on the right. `unpaired`: `trainA/`, `trainB/`,
+            `testA/`, `testB/`. Held-out images may lie under `heldout`, `test` or `val`.
         split: Which part.
         resolution: What height and width must be (of A and of B); None takes any size.
         min_side: Least height and width where no resolution is asked for.
-        ram_limit: Bytes of decoded pixels to keep in memory; beyond it images are decoded as they are used.
+        background: RGB behind transparent pixels.
+        ram_limit: Bytes of decoded pixels to keep in memory; beyond it images are decoded as they are used,
+            and a stamp file beside them spares the next start the check.
         progress: Told how many files are checked.
 
     Raises:
-        DatasetError: If the split is missing, or any image is broken or of a wrong size; the message names them.
+        DatasetError: If the split is missing, or images are broken or of a wrong size; it names them.
     """
     check = SizeCheck(resolution, min_side, halves=layout == "paired")
+
+    def store(source: Source, limit: int = ram_limit) -> ImageStore:
+        return ImageStore(source, check, background=background, ram_limit=limit, progress=progress)
+
     if layout == "images":
         source = _images_source(folder, split)
         labels, classes = read_labels(source, folder, _train_source(folder, source, split))
-        store = ImageStore(source, check, ram_limit=ram_limit, progress=progress)
-        return ImageDataset(store, labels, classes)
+        return ImageDataset(store(source), labels, classes)
     if layout == "paired":
-        source = open_source(_find(folder, split))
-        return PairedDataset(ImageStore(source, check, ram_limit=ram_limit, progress=progress))
-    a = ImageStore(open_source(_find(folder, split, "A")), check, ram_limit=ram_limit, progress=progress)
-    rest = ram_limit - a.held_bytes
-    b = ImageStore(open_source(_find(folder, split, "B")), check, ram_limit=rest, progress=progress)
+        return PairedDataset(store(open_source(_find(folder, split))))
+    a = store(open_source(_find(folder, split, "A")))
+    b = store(open_source(_find(folder, split, "B")), ram_limit - a.held_bytes)
     return UnpairedDataset(a, b, draw=split == "train")
-
-
-@dataclass(frozen=True)
-class SizeCheck:
-    """What an image's size must be.
-
-    Attributes:
-        resolution: Height and width, or None for any.
-        min_side: Least height and width if any are taken.
-        halves: Whether an image shows A and B side by side.
-    """
-
-    resolution: int | None
-    min_side: int = MIN_SIDE
-    halves: bool = False
-
-    @property
-    def key(self) -> str:
-        """Names this check in a stamp file."""
-        return repr(self)
-
-    def __call__(self, height: int, width: int) -> str | None:
-        """What is wrong with a size; None if nothing is."""
-        found = f"is {width}×{height}"
-        if self.halves and width % 2:
-            return f"{found}; A and B side by side have an even width"
-        side = width // 2 if self.halves else width
-        if self.resolution is not None:
-            expected = f"{self.resolution * (2 if self.halves else 1)}×{self.resolution}"
-            return None if (height, side) == (self.resolution,) * 2 else f"{found}; expected {expected}"
-        return None if min(height, side) >= self.min_side else f"{found}; the least side is {self.min_side}"
 
 
 class ImageDataset:

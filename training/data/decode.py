@@ -11,7 +11,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 Pixels = NDArray[np.uint8]
 """UINT8, [H, W, 3], RGB in sRGB."""
@@ -66,7 +66,8 @@ def decode(data: bytes, background: tuple[int, int, int] = WHITE) -> Decoded:
     try:
         with Image.open(io.BytesIO(data)) as image:
             image.load()
-            frames = int(getattr(image, "n_frames", 1))
+            # Many a phone's JPEG (MPO) carries a preview as its second frame; nobody calls that animated.
+            frames = 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
             upright = _turn_upright(image, _orientation(image))
             return Decoded(np.array(_to_rgb(upright, background)), frames)
     except DecodeError:
@@ -76,7 +77,7 @@ def decode(data: bytes, background: tuple[int, int, int] = WHITE) -> Decoded:
 
 
 def header_size(file: IO[bytes]) -> tuple[int, int] | None:
-    """Height and width as the file's header has them, before any EXIF rotation; None if it has no valid header."""
+    """Height and width as the file's header has them, before any EXIF rotation; None if it is broken."""
     try:
         with Image.open(file) as image:
             return image.height, image.width
@@ -96,7 +97,7 @@ def large_images_allowed() -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, Image.UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError):
         return "no image format is recognised"  # Pillow's own text names a memory address
     return str(error) or type(error).__name__
 

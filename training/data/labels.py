@@ -7,8 +7,7 @@ import re
 from pathlib import Path, PurePosixPath
 
 from training.data.recipe import read_provenance
-from training.data.sources import DatasetError, Source
-from training.data.store import listed, report_problems
+from training.data.sources import DatasetError, Source, listed, refuse
 
 _SHARD = re.compile(r"\d{5}")  # folders of a thousand files each, named 00000, 00001, …; no classes
 
@@ -24,7 +23,7 @@ def read_labels(
     Args:
         source: The images of a split.
         folder: The dataset's folder, whose `recipe.json` may name the classes.
-        train: The training images, which decide how many classes there are and, without a record, their names.
+        train: The training images, which decide on the classes where nothing else does.
 
     Returns:
         A label for each of `source.names`, or None if there are none, and the names of the classes.
@@ -84,7 +83,7 @@ def _from_metadata(source: Source) -> list[int] | None:
             problems.append(f"{name} has no label in dataset.json")
         elif not isinstance(label, int) or isinstance(label, bool) or label < 0:
             problems.append(f"{name} has the label {label!r}; a class is a whole number from 0 on")
-    report_problems(source.path, problems, len(source.names))
+    refuse(source.path, problems, len(source.names))
     return [table[name] for name in source.names]
 
 

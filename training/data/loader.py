@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing
+import os
 import signal
+import weakref
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,12 +36,12 @@ def batches(
     workers: int = 0,
     transform: Transform | None = None,
     pin_memory: bool = False,
-) -> Iterator[dict[str, Tensor]]:
+) -> Batches:
     """Batches without end, in an order that can be entered at any step.
 
-    Sample i of step s gets random numbers seeded with (seed, s · batch + i), so that a batch is the same in a run
-    that was resumed, with any number of workers, and in whatever parts processes share it. PyTorch's and NumPy's
-    global random numbers are neither used nor disturbed.
+    Sample i of step s gets random numbers seeded with (seed, s · batch + i), so that a batch is the same in a
+    run that was resumed, with any number of workers, and in whatever parts processes share it. The global
+    random numbers of PyTorch and NumPy are neither used nor disturbed.
 
     Args:
         dataset: Checked images.
@@ -48,31 +53,75 @@ def batches(
         transform: Applied to each sample. It may draw from the generator it is given and from nothing else.
         pin_memory: Whether batches lie in page-locked memory, from which a GPU copies faster.
 
-    Yields:
-        Each key of a sample: UINT8 [n, 3, H, W] for images (UINT8 [H, W, 3] in the sample), int64 [n] for whole
-        numbers, float32 for other numbers and the array's own type for other arrays.
+    Returns:
+        An iterator over dictionaries with the keys of a sample: UINT8 [n, 3, H, W] for images (in a sample
+        UINT8 [H, W, 3]), int64 [n] for whole numbers, float32 [n] for others, other arrays stacked as they
+        are. It raises a DatasetError if a file changed since it was checked, or samples differ in size.
 
     Raises:
         SamplerError: If the batch is larger than the dataset.
-        DatasetError: If a file changed since the dataset was opened, or samples differ in size.
     """
-    loader = DataLoader(
-        _Samples(dataset, seed, transform),
-        batch_sampler=_Steps(EpochSampler(len(dataset), batch, seed), first_step, part),
-        num_workers=workers,
-        collate_fn=_collate,
-        worker_init_fn=_leave_signals_to_parent,
-        pin_memory=pin_memory,
-        generator=torch.Generator().manual_seed(seed),  # else it would take one from PyTorch's global numbers
-    )
-    for result in loader:
-        if isinstance(result, GantrainError):
-            raise result
-        yield result
+    steps = _Steps(EpochSampler(len(dataset), batch, seed), first_step, part)
+    return Batches(_Samples(dataset, seed, transform), steps, workers, pin_memory)
+
+
+class Batches(Iterator[dict[str, Tensor]]):
+    """What `batches` returns. Its workers end with `close()`, with the object, or with the process."""
+
+    def __init__(self, samples: _Samples, steps: _Steps, workers: int, pin_memory: bool) -> None:
+        closing = multiprocessing.RawValue("b", 0)
+        loader = DataLoader(
+            samples,
+            batch_sampler=steps,
+            num_workers=workers,
+            collate_fn=_collate,
+            worker_init_fn=partial(_leave_signals_to_parent, closing),
+            pin_memory=pin_memory,
+            generator=torch.Generator(),  # else it would draw from PyTorch's global numbers
+        )
+        self._running = [iter(loader)]
+        self._close = partial(_end, self._running, closing)
+        # At exit before multiprocessing, which would wait for workers that nobody told to end.
+        atexit.register(self._close)
+        weakref.finalize(self, _end_and_forget, self._close).atexit = False
+
+    def __next__(self) -> dict[str, Tensor]:
+        if not self._running:
+            raise StopIteration
+        batch = next(self._running[0])
+        if isinstance(batch, GantrainError):
+            self.close()
+            raise batch
+        return batch  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        """Ends the workers; there are no batches any more."""
+        _end_and_forget(self._close)
+
+
+def _end(running: list[Any], closing: Any) -> None:
+    closing.value = 1
+    running.clear()  # PyTorch stops the workers when it loses the last reference to its iterator
+
+
+def _end_and_forget(close: Callable[[], None]) -> None:
+    close()
+    atexit.unregister(close)
+
+
+def _leave_signals_to_parent(closing: Any, worker: int) -> None:
+    """Keeps a worker at work when Ctrl-C or SIGTERM reaches a whole group of processes.
+
+    The parent decides what they mean, and may still need batches before it stops. A worker ends when its
+    parent says so, and within seconds of the parent's own end.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Once all are closing, SIGTERM is how PyTorch and multiprocessing end a worker that is stuck.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0) if closing.value else None)
 
 
 class _Steps(Sampler[list[tuple[int, int]]]):
-    """For each step, the index of each of its samples and the sample's number since the first step."""
+    """For each step, the index of each of its samples and the sample's number since the start of the run."""
 
     def __init__(self, sampler: EpochSampler, first_step: int, part: slice) -> None:
         self.sampler = sampler
@@ -83,8 +132,8 @@ class _Steps(Sampler[list[tuple[int, int]]]):
         step = self.first_step
         while True:
             first = step * self.sampler.batch
-            indices = self.sampler(step).tolist()
-            yield [(index, first + i) for i, index in enumerate(indices)][self.part]
+            numbered = [(index, first + i) for i, index in enumerate(self.sampler(step).tolist())]
+            yield numbered[self.part]
             step += 1
 
 
@@ -103,38 +152,29 @@ class _Samples(TorchDataset[Any]):
             sample = self.dataset.sample(index, rng)
             return sample if self.transform is None else self.transform(sample, rng)
         except GantrainError as error:
-            return error  # a worker that raises would bury the message in its traceback
+            return error  # a worker that raised it would bury the message under its traceback
 
 
 def _collate(samples: list[Sample | GantrainError]) -> dict[str, Tensor] | GantrainError:
+    whole: list[Sample] = []
     for sample in samples:
         if isinstance(sample, GantrainError):
             return sample
-    columns = {key: [sample[key] for sample in samples] for key in samples[0]}  # type: ignore[index]
+        whole.append(sample)
     try:
-        return {key: _stack(values) for key, values in columns.items()}
+        return {key: _stack([sample[key] for sample in whole]) for key in whole[0]}
     except ValueError as error:
         return DatasetError(f"samples of one batch differ in size; crop them or set a resolution ({error})")
 
 
 def _stack(values: list[Any]) -> Tensor:
     first = values[0]
+    if isinstance(first, Tensor):
+        return torch.stack(values)
     if isinstance(first, np.ndarray):
         stacked = np.stack(values)
         if stacked.dtype == np.uint8 and stacked.ndim == 4 and stacked.shape[3] == 3:
             stacked = np.ascontiguousarray(stacked.transpose(0, 3, 1, 2))  # [n, H, W, 3] → [n, 3, H, W]
         return torch.from_numpy(stacked)
-    if isinstance(first, Tensor):
-        return torch.stack(values)
     whole = isinstance(first, int | np.integer)
     return torch.tensor(values, dtype=torch.int64 if whole else torch.float32)
-
-
-def _leave_signals_to_parent(worker: int) -> None:
-    """Ctrl-C and SIGTERM often reach a whole group of processes; the parent decides, and may still need batches.
-
-    A worker ends when its parent asks it to, or within seconds of the parent's own end. One SIGTERM is passed
-    over; the second, which the parent sends to a worker that hangs, takes effect.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))

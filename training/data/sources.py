@@ -5,15 +5,39 @@ from __future__ import annotations
 import io
 import os
 import zipfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Protocol
 
 from training.data.decode import SUFFIXES
 from training.errors import GantrainError
 
+_NAMED = 10
+
 
 class DatasetError(GantrainError):
     """A dataset cannot be used as it is; the message says which files and why."""
+
+
+def refuse(path: Path, problems: Sequence[str], total: int) -> None:
+    """Raises a `DatasetError` that tells all problems of a dataset at once, if there are any.
+
+    Args:
+        path: The dataset.
+        problems: A sentence each that begins with the name of a file; the first ten are told.
+        total: How many files there are.
+    """
+    if problems:
+        lines = "".join(f"\n  {problem}" for problem in problems[:_NAMED])
+        more = f"\n  and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
+        count = f"{len(problems)} of {total} images cannot be used"
+        raise DatasetError(f"{path}: {count}; mend them or take them out:{lines}{more}")
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first ten names, and how many more there are."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 class Source(Protocol):
@@ -22,10 +46,12 @@ class Source(Protocol):
     Attributes:
         path: The folder or archive.
         names: Relative names of its images with forward slashes, sorted.
+        others: Names of its files that are not taken for images, sorted.
     """
 
     path: Path
     names: list[str]
+    others: list[str]
 
     def read(self, name: str) -> bytes:
         """The bytes of a file."""
@@ -63,11 +89,19 @@ def open_source(path: Path) -> Source:
     return source
 
 
-def is_image_name(name: str) -> bool:
-    """Whether a relative name is an image's, and not a hidden file or macOS's shadow of one (`__MACOSX/._a.png`)."""
-    relative = PurePosixPath(name)
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in relative.parts)
-    return relative.suffix.lower() in SUFFIXES and not hidden
+def _sorted_out(names: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Names of images and of other files; hidden ones, and the shadows in macOS's `__MACOSX`, are neither."""
+    images: list[str] = []
+    others: list[str] = []
+    for name in sorted(names):
+        relative = PurePosixPath(name)
+        if any(part.startswith(".") or part == "__MACOSX" for part in relative.parts):
+            continue
+        if relative.suffix.lower() in SUFFIXES:
+            images.append(name)
+        elif name != "dataset.json":
+            others.append(name)
+    return images, others
 
 
 class FolderSource:
@@ -75,8 +109,8 @@ class FolderSource:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        found = (file for file in path.rglob("*") if file.is_file())
-        self.names = sorted(n for n in (f.relative_to(path).as_posix() for f in found) if is_image_name(n))
+        files = (file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
+        self.names, self.others = _sorted_out(files)
 
     def read(self, name: str) -> bytes:
         """The bytes of a file."""
@@ -103,7 +137,8 @@ class ZipSource:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._opened: tuple[int, zipfile.ZipFile] | None = None
-        self.names = sorted(n for n in self._archive().namelist() if is_image_name(n))
+        files = (info.filename for info in self._archive().infolist() if not info.is_dir())
+        self.names, self.others = _sorted_out(files)
 
     def _archive(self) -> zipfile.ZipFile:
         # A forked process shares the file position with its parent, so that each needs a handle of its own.
@@ -123,8 +158,8 @@ class ZipSource:
 
     def open(self, name: str) -> IO[bytes]:
         """The file, for reading no more than its beginning."""
-        # Pillow seeks while it looks for a format, which inside an archive means to begin anew; the beginning
-        # of a file, held in memory, is enough for every header but those that follow a large profile.
+        # Pillow seeks while it looks for the format, and inside an archive every step back reads anew. So the
+        # beginning comes as a whole; it holds every header but those behind a large profile.
         with self._archive().open(name) as file:
             head = file.read(1 << 16)
         return io.BytesIO(head)
