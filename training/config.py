@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,6 +23,13 @@ class DataConfig(Section):
     resolution: int = Field(ge=8, le=1024, description="Side of an image in pixels.")
     mirror: bool = Field(False, description="Whether half the images are shown mirrored left to right.")
     workers: int = Field(0, ge=0, description="Processes that decode images ahead of the training.")
+    path: str | None = Field(
+        None, description="Where the dataset lies, if `gantrain prepare` did not make it: folder or zip."
+    )
+
+    def folder(self, root: Path) -> Path:
+        """Where the dataset lies, given the folder that prepared datasets lie in."""
+        return Path(self.path) if self.path is not None else root / f"{self.recipe}-{self.resolution}"
 
 
 class OptimizationConfig(Section):
@@ -65,3 +73,8 @@ class RunConfig(Section):
     optimization: OptimizationConfig
     compute: ComputeConfig = ComputeConfig()
     snapshots: SnapshotConfig = SnapshotConfig()
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole run."""
+        return round(self.optimization.kimg * 1000 / self.optimization.batch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -83,6 +84,25 @@ def parse_config(tree: Mapping[str, Any]) -> RunConfig:
                 f"unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else "")
             ) from None
         raise ConfigError(f"{key}: {problem['msg'].lower()}") from None
+
+
+def dataset_overrides(dataset: str, root: Path) -> list[str]:
+    """The overrides behind `gantrain train --dataset`.
+
+    Args:
+        dataset: Name of a prepared dataset such as `cats-128`, or path of one made by other means.
+        root: The folder that prepared datasets lie in.
+
+    Raises:
+        ConfigError: If there is neither.
+    """
+    recipe, _, side = dataset.rpartition("-")
+    if recipe and side.isdigit():
+        return [f"data.recipe={recipe}", f"data.resolution={side}"]
+    if Path(dataset).exists():
+        return [f"data.recipe={json.dumps(Path(dataset).stem)}", f"data.path={json.dumps(dataset)}"]
+    there = ", ".join(sorted(p.name for p in root.glob("*-*"))) or "none yet"
+    raise ConfigError(f"no dataset {dataset!r} in {root} (there: {there}), nor a folder or zip of that path")
 
 
 def known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:

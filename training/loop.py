@@ -7,7 +7,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -20,6 +20,7 @@ from training.checkpoint import LATEST, Checkpoint, CheckpointError, load_checkp
 from training.config import RunConfig
 from training.data.datasets import Dataset, open_dataset
 from training.data.loader import batches
+from training.data.progress import reading
 from training.engine import Batch, DeviceError, Engine, processes
 from training.errors import GantrainError
 from training.families.base import Family
@@ -103,7 +104,14 @@ def _train(
         raise CheckpointError(f"{latest} was trained with another configuration, see {run}/config.json")
 
     family_type = FAMILIES[config.family]
-    dataset = open_dataset(data, family_type.layout, "train", resolution=config.data.resolution)
+    with reading(console if engine.is_main else None) as progress:
+        dataset, held_out_set = (
+            open_dataset(data, family_type.layout, split, resolution=config.data.resolution, progress=progress)
+            for split in ("train", "heldout")
+        )
+    if engine.is_main:
+        for note in dataset.notes:
+            console.print(f"note: {note}", highlight=False)
     torch.manual_seed(config.seed)  # initial weights: the same on every process
     family = family_type(config, engine, dataset.classes)
     step, seconds = 0, 0.0
@@ -117,12 +125,12 @@ def _train(
             taken = family.transfer(load_checkpoint(Path(config.init_from)).family)
             console.print(f"starting from {config.init_from}: {taken}")
 
-    total_steps = round(o.kimg * 1000 / o.batch)
+    total_steps = config.total_steps
     snapshot_steps = max(round(config.snapshots.kimg * 1000 / o.batch), 1)
     keep_steps = round(config.snapshots.keep_kimg * 1000 / o.batch)
     started = time.monotonic() - seconds
     deadline = None if max_minutes is None else time.monotonic() + max_minutes * 60
-    held_out = _preview_batch(config, data, engine)
+    held_out = _preview_batch(config, held_out_set, engine)
     log = RunLog(run, config, console, first_step=step, total_steps=total_steps, main=engine.is_main)
 
     def checkpoint() -> Checkpoint:
@@ -144,16 +152,17 @@ def _train(
             log.picture(step, family.preview(held_out))
         return result
 
-    with log, _stop_signals() as stopped:
-        stream = batches(
-            dataset,
-            batch=o.batch,
-            seed=config.seed,
-            first_step=step,
-            part=engine.part,
-            workers=config.data.workers,
-            transform=family_type.transform(config),
-        )
+    stream = batches(
+        dataset,
+        batch=o.batch,
+        seed=config.seed,
+        first_step=step,
+        part=engine.part,
+        workers=config.data.workers,
+        transform=family_type.transform(config),
+        pin_memory=engine.device.type == "cuda",
+    )
+    with log, closing(stream), _stop_signals() as stopped:
         while step < total_steps:
             asked = time.monotonic()
             batch = {name: value.to(engine.device, non_blocking=True) for name, value in next(stream).items()}
@@ -169,6 +178,14 @@ def _train(
             if step % snapshot_steps == 0 and step < total_steps:
                 checkpoint()
         return checkpoint()
+
+
+def describe_networks(config: RunConfig, classes: tuple[str, ...] = ()) -> str:
+    """The sizes of a run's networks, one a line."""
+    with torch.device("meta"):
+        networks = FAMILIES[config.family](config, Engine(0, device="cpu"), classes).networks
+    sizes = {name: sum(p.numel() for p in network.parameters()) for name, network in networks.items()}
+    return "\n".join(f"{name:8} {size / 1e6:9.3f} M parameters" for name, size in sizes.items())
 
 
 def lr_factor(kimg: float, total_kimg: float, decay_kimg: float) -> float:
@@ -189,16 +206,12 @@ def _seed_libraries(seed: int) -> None:
     random.seed(seed)
 
 
-def _preview_batch(config: RunConfig, data: Path, engine: Engine) -> Batch:
-    """A few held-out samples, the same for every snapshot of every run; training ones if none are held out."""
-    family_type = FAMILIES[config.family]
-    dataset: Dataset = open_dataset(data, family_type.layout, "heldout", resolution=config.data.resolution)
-    n = min(PREVIEW_SAMPLES, len(dataset))
-    stream = batches(
-        dataset, batch=n, seed=0, first_step=0, part=slice(None), workers=0,
-        transform=family_type.transform(config),
-    )  # fmt: skip
-    return {name: value.to(engine.device) for name, value in next(stream).items()}
+def _preview_batch(config: RunConfig, held_out: Dataset, engine: Engine) -> Batch:
+    """A few held-out samples, the same for every snapshot of every run of a dataset."""
+    n = min(PREVIEW_SAMPLES, len(held_out))
+    transform = FAMILIES[config.family].transform(config)
+    with closing(batches(held_out, batch=n, seed=0, transform=transform)) as stream:
+        return {name: value.to(engine.device) for name, value in next(stream).items()}
 
 
 def _describe(engine: Engine) -> str:

@@ -1,0 +1,5 @@
+"""`python -m training`, which is how torchrun starts `gantrain`."""
+
+from training.cli import app
+
+app()
