@@ -36,11 +36,30 @@ class MappingHalf(Protocol):
     z_dim: int
     w_dim: int
     num_ws: int
-    c_dim: int
-    w_avg: Tensor  # [w_dim], or [c_dim, w_dim]… what truncation pulls towards
+    c_dim: int  # classes of a conditional generator, else 0
+    w_avg: Tensor  # what truncation pulls towards, [w_dim]
 
     def ws(self, z: Tensor, label: Tensor | None) -> Tensor:
-        """From z [N, z_dim] and one-hot labels [N, c_dim] to untruncated ws [N, num_ws, w_dim]."""
+        """From z [N, z_dim] and one-hot labels [N, c_dim] FP32 to untruncated ws [N, num_ws, w_dim]."""
+
+
+class SynthesisHalf(Protocol):
+    """The half of a generator that turns styles into images; N samples at a time."""
+
+    resolution: int
+
+    def constant_noise(self) -> list[Tensor]:
+        """The model's own noise, [1, 1, R, R] for each layer that takes noise; empty if none does."""
+
+    def __call__(self, ws: Tensor, noise: list[Tensor] | None) -> Tensor:
+        """From ws [N, num_ws, w_dim] and noise [N or 1, 1, R, R] a layer to [N, 3, H, W] in about [−1, 1]."""
+
+
+class GeneratorNetwork(Protocol):
+    """What the network of a generator's `Deployable` looks like; the graphs of export/ need no more."""
+
+    mapping: MappingHalf
+    synthesis: SynthesisHalf
 
 
 @dataclass(frozen=True)
@@ -50,9 +69,9 @@ class Deployable:
     Attributes:
         name: Public name.
         title: What it makes, for people.
-        network: In evaluation mode, on the CPU. For a generator: `.mapping` and `.synthesis` as in
-            networks/stylegan2.py; for a translator: [N, 3, H, W] in [−1, 1] → the same; for an upscaler:
-            [N, 3, H, W] in [0, 1] → [N, 3, scale·H, scale·W] in [0, 1].
+        network: In evaluation mode, on the CPU. For a generator: a `GeneratorNetwork`; for a
+            translator: [N, 3, H, W] in [−1, 1] → the same; for an upscaler: [N, 3, H, W] in [0, 1] →
+            [N, 3, scale·H, scale·W] in [0, 1].
         source: Side of a paired or unpaired sample that a translator takes, `A` or `B`.
         card: What the family knows of it for the model card: sizes, policies, classes.
     """
