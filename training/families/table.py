@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from training.families.base import Family
+from training.families.pix2pix import Pix2Pix
 from training.families.stylegan import StyleGAN2
 
 FAMILIES: dict[str, type[Family[Any]]] = {
     "stylegan2": StyleGAN2,
+    "pix2pix": Pix2Pix,
 }

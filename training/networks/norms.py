@@ -1,0 +1,72 @@
+"""Normalisation layers by name, and a batch normalisation that is the same on one process and on many."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
+
+NormName = Literal["batch", "instance", "none"]
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """Batch normalisation over the images of all processes (Ioffe & Szegedy 2015, algorithm 1).
+
+    Parameters and buffers are named as in `torch.nn.BatchNorm2d`. Every process must bring as many pixels.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] → the same shape."""
+        if not (self.training and dist.is_initialized() and dist.get_world_size() > 1):
+            return super().forward(x)
+        world_size = dist.get_world_size()
+        moments = torch.stack([x.float().mean(dim=(0, 2, 3)), x.float().square().mean(dim=(0, 2, 3))])
+        mean, square = all_reduce(moments) / world_size  # type: ignore[no-untyped-call]
+        var = (square - mean.square()).clamp(min=0)
+        with torch.no_grad():
+            n = x.numel() // x.shape[1] * world_size
+            momentum = 0.1 if self.momentum is None else self.momentum
+            assert self.running_mean is not None
+            assert self.running_var is not None
+            assert self.num_batches_tracked is not None
+            self.running_mean.lerp_(mean, momentum)
+            self.running_var.lerp_(var * (n / max(n - 1, 1)), momentum)
+            self.num_batches_tracked += 1
+        scale = torch.rsqrt(var + self.eps) * self.weight
+        shift = self.bias - mean * scale
+        return (x * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
+
+
+def norm_layer(name: NormName, channels: int) -> list[nn.Module]:
+    """The layer of a name, or nothing: batch normalisation, or instance normalisation without parameters.
+
+    Source of the latter: Ulyanov et al. (2016), equation 4; as in CycleGAN it neither scales nor shifts.
+    """
+    if name == "batch":
+        return [BatchNorm2d(channels)]
+    if name == "instance":
+        return [nn.InstanceNorm2d(channels)]
+    return []
+
+
+def has_bias(name: NormName) -> bool:
+    """Whether a convolution before such a layer has a bias; the shift of batch normalisation replaces it."""
+    return name != "batch"
+
+
+@torch.no_grad()
+def normalise_by_image(network: nn.Module) -> None:
+    """Lets every batch normalisation of a network normalise each image by its own statistics.
+
+    This is what statistics of the batch are for a batch of one image, whatever else is in the batch.
+    """
+    for parent in list(network.modules()):
+        for name, layer in parent.named_children():
+            if isinstance(layer, nn.BatchNorm2d):
+                instance = nn.InstanceNorm2d(layer.num_features, eps=layer.eps, affine=True)
+                instance.weight.copy_(layer.weight)
+                instance.bias.copy_(layer.bias)
+                setattr(parent, name, instance.to(layer.weight.device).train(layer.training))
