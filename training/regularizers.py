@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -46,3 +47,19 @@ def gradient_penalty(
     (gradient,) = torch.autograd.grad(values.sum(), x, create_graph=True)
     slopes = torch.linalg.vector_norm(gradient.flatten(1).float(), dim=1)  # [N]
     return (slopes - 1).square().mean()
+
+
+def path_lengths(images: Tensor, ws: Tensor, y: Tensor) -> Tensor:
+    """‖Jᵀy‖₂ for each image: how far it moves with w (StyleGAN2, section 3.2, equation 4).
+
+    Args:
+        images: G(ws), [N, C, H, W].
+        ws: [N, num_ws, w_dim], which must require gradients; the lengths are averaged over its layers.
+        y: Random directions of standard normal pixels, [N, C, H, W].
+
+    Returns:
+        Lengths for y of unit variance over the image, [N], that can be differentiated again.
+    """
+    unit = y / math.sqrt(images.shape[2] * images.shape[3])
+    (gradient,) = torch.autograd.grad((images * unit).sum(), ws, create_graph=True)
+    return gradient.square().sum(dim=2).mean(dim=1).sqrt()

@@ -1,84 +1,74 @@
 """StyleGAN2: both networks, their optimisers, and one optimisation step.
 
-Source: Karras et al. (CVPR 2020): non-saturating loss, R1 at every `r1_interval`-th step with optimiser
-settings corrected for it (appendix B), style mixing, averaged generator.
+Sources: Karras et al. (CVPR 2020): non-saturating loss, style mixing, path length regularisation (section
+3.2) and R1, both computed at every so many steps with optimiser settings corrected for it (appendix B),
+averaged generator. Karras et al. (NeurIPS 2020): labels by projection, adaptive augmentation, half precision.
 """
 
 from __future__ import annotations
 
 import copy
-from typing import Literal, cast
+from typing import Any, cast
 
+import numpy as np
 import torch
-from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-from training.config import DataConfig, OptimizationConfig, RunConfig, Section
+from training.augment import Augmentation
+from training.data.sources import DatasetError
 from training.ema import ema_decay, update_ema
 from training.engine import Batch, Engine
-from training.families.base import Deployable, Family, State
+from training.families.base import Deployable, Family, State, TransferError, Transform
+from training.families.stylegan_config import StyleGAN2Config
 from training.losses import l_logistic_d, l_nonsaturating_g
-from training.networks.stylegan2 import Discriminator, Generator, MappingNetwork
+from training.networks.stylegan2 import Generator, MappingNetwork
+from training.networks.stylegan2_discriminator import Discriminator
 from training.pixels import to_unit_range
-from training.regularizers import r1_penalty
+from training.regularizers import path_lengths, r1_penalty
+
+PREVIEW_COLUMNS = 8
+PREVIEW_CLASSES = 16
+"""Rows of a preview at most, one for each class."""
 
 
-class GeneratorConfig(Section):
-    """Size of the StyleGAN2 generator."""
+def count_classes(config: StyleGAN2Config, classes: tuple[str, ...]) -> int:
+    """Width of a label: 0 if the run is unconditional.
 
-    z_dim: int = Field(512, gt=0, description="Width of z.")
-    w_dim: int = Field(512, gt=0, description="Width of w.")
-    mapping_layers: int = Field(8, gt=0, description="Fully connected layers from z to w.")
-    channel_base: int = Field(16384, gt=0, description="Feature maps times resolution.")
-    channel_max: int = Field(512, gt=0, description="Most feature maps at any resolution.")
-
-
-class DiscriminatorConfig(Section):
-    """Size of the StyleGAN2 discriminator."""
-
-    channel_base: int = Field(16384, gt=0, description="Feature maps times resolution.")
-    channel_max: int = Field(512, gt=0, description="Most feature maps at any resolution.")
-    mbstd_group_size: int = Field(4, gt=0, description="Images compared by the minibatch standard deviation.")
+    Raises:
+        DatasetError: If the run is conditional and its dataset has no classes.
+    """
+    if config.conditional and not classes:
+        raise DatasetError(
+            "conditional=true needs a dataset with labels (dataset.json, or one subfolder a class); "
+            "this one has none"
+        )
+    return len(classes) if config.conditional else 0
 
 
-class StyleGAN2Optimization(OptimizationConfig):
-    """How the two networks are optimised."""
-
-    g_lr: float = Field(0.0025, gt=0, description="Adam's learning rate, generator.")
-    d_lr: float = Field(0.0025, gt=0, description="Adam's learning rate, discriminator.")
-    beta1: float = Field(0.0, ge=0, lt=1, description="Adam's decay of the first moment.")
-    beta2: float = Field(0.99, ge=0, lt=1, description="Adam's decay of the second moment.")
-    r1_gamma: float = Field(ge=0, description="Weight of the R1 penalty.")
-    r1_interval: int = Field(16, gt=0, description="Steps between two R1 penalties (lazy regularisation).")
-    style_mixing_prob: float = Field(0.9, ge=0, le=1, description="Share of images made from two w.")
-    ema_kimg: float = Field(10.0, gt=0, description="Half-life of the averaged generator, in kimg.")
-    ema_rampup: float | None = Field(
-        0.05, gt=0, description="Half-life as a share of the images shown so far, while that is shorter."
-    )
-
-
-class StyleGAN2Config(RunConfig):
-    """A run of StyleGAN2."""
-
-    family: Literal["stylegan2"] = "stylegan2"
-    data: DataConfig
-    generator: GeneratorConfig = GeneratorConfig()
-    discriminator: DiscriminatorConfig = DiscriminatorConfig()
-    optimization: StyleGAN2Optimization
-
-
-def build_generator(config: StyleGAN2Config) -> Generator:
+def build_generator(config: StyleGAN2Config, classes: tuple[str, ...] = ()) -> Generator:
     """An untrained generator of the configured size."""
     g = config.generator
     return Generator(
-        g.z_dim, g.w_dim, config.data.resolution, g.channel_base, g.channel_max, g.mapping_layers
-    )
+        g.z_dim, g.w_dim, config.data.resolution, g.channel_base, g.channel_max, g.mapping_layers,
+        count_classes(config, classes), g.num_fp16_res,
+    )  # fmt: skip
 
 
-def build_discriminator(config: StyleGAN2Config) -> Discriminator:
+def build_discriminator(config: StyleGAN2Config, classes: tuple[str, ...] = ()) -> Discriminator:
     """An untrained discriminator of the configured size."""
     d = config.discriminator
-    return Discriminator(config.data.resolution, d.channel_base, d.channel_max, d.mbstd_group_size)
+    discriminator = Discriminator(
+        config.data.resolution, d.channel_base, d.channel_max, d.mbstd_group_size,
+        count_classes(config, classes), d.num_fp16_res,
+    )  # fmt: skip
+    discriminator.freeze(d.freeze_layers)
+    return discriminator
+
+
+def mirror_half(sample: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+    """Mirrors half the images left to right."""
+    return {**sample, "image": sample["image"][:, ::-1]} if rng.random() < 0.5 else sample
 
 
 class StyleGAN2(Family[StyleGAN2Config]):
@@ -90,25 +80,40 @@ class StyleGAN2(Family[StyleGAN2Config]):
 
     def __init__(self, config: StyleGAN2Config, engine: Engine, classes: tuple[str, ...] = ()) -> None:
         super().__init__(config, engine, classes)
-        self.G = cast(Generator, engine.prepare(build_generator(config)))
-        self.D = engine.prepare(build_discriminator(config))
+        self.c_dim = count_classes(config, classes)
+        self.G = cast(Generator, engine.prepare(build_generator(config, classes)))
+        self.D = engine.prepare(build_discriminator(config, classes))
         self.G_ema = copy.deepcopy(self.G).eval().requires_grad_(False)
         self.networks = {"G": self.G, "D": self.D, "G_ema": self.G_ema}
         o = config.optimization
-        # A lazily regularised network takes r1_interval + 1 steps where r1_interval were meant; Adam's time
-        # constants shrink accordingly.
-        c = o.r1_interval / (o.r1_interval + 1)
-        self.G_opt = torch.optim.Adam(self.G.parameters(), lr=o.g_lr, betas=(o.beta1, o.beta2))
-        self.D_opt = torch.optim.Adam(self.D.parameters(), lr=o.d_lr * c, betas=(o.beta1**c, o.beta2**c))
+        self.G_opt = self.lazy_adam(self.G, o.g_lr, o.pl_interval if o.pl_weight > 0 else None)
+        self.D_opt = self.lazy_adam(self.D, o.d_lr, o.r1_interval if o.r1_gamma > 0 else None)
         self.optimizers = {"G": self.G_opt, "D": self.D_opt}
+        self.augment = Augmentation(config.augment, engine, o.batch)
+        self.pl_mean = torch.zeros([], device=engine.device)
+        self.seen: dict[str, list[Tensor]] = {"w": [], "path_length": []}  # means of the parts of a batch
+        self.class_counts = torch.zeros(self.c_dim, device=engine.device)
 
-    def draw(self, n: int) -> Batch:
-        """Everything random that n images are made from: two latents each, where they cross, fresh noise."""
-        engine, mapping = self.engine, self.G.mapping
+    def lazy_adam(self, network: nn.Module, lr: float, interval: int | None) -> torch.optim.Adam:
+        """Adam for a network that is regularised every `interval` steps.
+
+        It takes interval + 1 steps where interval were meant; Adam's time constants shrink accordingly.
+        """
+        o = self.config.optimization
+        c = 1.0 if interval is None else interval / (interval + 1)
+        return torch.optim.Adam(network.parameters(), lr=lr * c, betas=(o.beta1**c, o.beta2**c))
+
+    def draw(self, labels: Tensor) -> Batch:
+        """Everything random that images of these classes [n, c_dim] are made from and seen through.
+
+        Two latents each, where they cross, fresh noise, and augmentation.
+        """
+        engine, mapping, n = self.engine, self.G.mapping, len(labels)
         crossed = engine.rand(n, 1) < self.config.optimization.style_mixing_prob
         point = engine.randint(1, mapping.num_ws, n, 1)
         layer = torch.arange(mapping.num_ws, device=engine.device)
         return {
+            "labels": labels,
             "z1": engine.randn(n, mapping.z_dim),
             "z2": engine.randn(n, mapping.z_dim),
             "takes_second": crossed & (layer >= point),  # [n, num_ws]
@@ -116,53 +121,96 @@ class StyleGAN2(Family[StyleGAN2Config]):
                 engine.randn(n, 1, conv.resolution, conv.resolution)
                 for conv in self.G.synthesis.styled_convs()
             ],
+            "fake_augmentation": self.augment.draw(n),
         }
 
-    def generate(self, draws: Batch) -> Tensor:
-        """Training images, a share of them crossed from two latents (style mixing). [n, 3, R, R]."""
+    def generate(self, draws: Batch) -> tuple[Tensor, Tensor]:
+        """Training images [n, 3, R, R] and their ws; a share is crossed from two latents (style mixing)."""
         mapping: MappingNetwork = self.G.mapping
-        w1 = mapping.styles(draws["z1"])
+        w1 = mapping.styles(draws["z1"], draws["labels"])
+        self.seen["w"].append(w1.detach().mean(dim=0))
         ws = mapping.broadcast(w1)
         if self.config.optimization.style_mixing_prob > 0:
-            w2 = mapping.broadcast(mapping.styles(draws["z2"]))
+            w2 = mapping.ws(draws["z2"], draws["labels"])
             ws = torch.where(draws["takes_second"].unsqueeze(2), w2, ws)
-        images: Tensor = self.G.synthesis(ws, draws["noise"])
-        return images
+        return self.G.synthesis(ws, draws["noise"]), ws
 
     def step(self, batch: Batch, step: int) -> None:
         """Optimises both networks once."""
         o, engine = self.config.optimization, self.engine
         reals = to_unit_range(batch["image"])
-        n = len(reals)
+        # What is generated takes its classes from the reals, and so has the same share of each.
+        labels = self.one_hot(batch["label"])
+        self.class_counts += engine.mean(labels.sum(dim=0)) * engine.world_size
 
         # Generator: make D believe.
-        draws = self.draw(n)
-        with torch.no_grad():
-            w = self.G.mapping.styles(draws["z1"])
-            self.G.mapping.track_average(engine.mean(w.mean(dim=0, keepdim=True)))
-        engine.minimize(self.G_opt, self.generator_loss, draws, through=[self.D])
+        engine.minimize(self.G_opt, self.generator_loss, self.draw(labels), through=[self.D])
+        self.follow_averages()
+
+        # Path length: a step in w should move an image equally far everywhere.
+        if o.pl_weight > 0 and step % o.pl_interval == 0:
+            few = labels[: max(len(labels) // o.pl_batch_shrink, o.accumulate)]
+            y = engine.randn(len(few), *reals.shape[1:])
+            engine.minimize(self.G_opt, self.path_length_loss, {"y": y, **self.draw(few)})
+            self.follow_averages()
 
         # Discriminator: tell real from fake.
-        engine.minimize(self.D_opt, self.discriminator_loss, {"reals": reals, **self.draw(n)})
+        real = {"reals": reals, "real_augmentation": self.augment.draw(len(reals))}
+        engine.minimize(self.D_opt, self.discriminator_loss, {**real, **self.draw(labels)})
+        self.follow_averages()
 
         # R1, seldom and so much stronger.
         if o.r1_gamma > 0 and step % o.r1_interval == 0:
-            engine.minimize(self.D_opt, self.r1_loss, {"reals": reals})
+            engine.minimize(self.D_opt, self.r1_loss, {**real, "labels": labels})
 
+        self.augment.adapt(step)
         decay = ema_decay(o.batch, (step + 1) * o.batch, o.ema_kimg, o.ema_rampup)
         update_ema(self.G_ema, self.G, decay)
 
+    def one_hot(self, label: Tensor) -> Tensor:
+        """INT64 [n] → [n, c_dim]."""
+        if self.c_dim == 0:
+            return torch.zeros(len(label), 0, device=self.engine.device)
+        return F.one_hot(label, self.c_dim).float()
+
     def generator_loss(self, part: Batch) -> Tensor:
         """The non-saturating loss of new images."""
-        loss = l_nonsaturating_g(self.D(self.generate(part)))
+        fakes, _ = self.generate(part)
+        logits = self.D(self.augment(fakes, part["fake_augmentation"]), part["labels"])
+        loss = l_nonsaturating_g(logits)
         self.engine.report("loss/G", loss)
         return loss
+
+    def path_length_loss(self, part: Batch) -> Tensor:
+        """E (‖Jᵀy‖ − a)² of new images, a the mean length so far, times the steps it stands for."""
+        o = self.config.optimization
+        lengths = path_lengths(*self.generate(part), part["y"])
+        penalty = (lengths - self.pl_mean).square().mean()
+        self.seen["path_length"].append(lengths.detach().mean())
+        self.engine.report("path/penalty", penalty)
+        return penalty * (o.pl_weight * o.pl_interval)
+
+    def follow_averages(self) -> None:
+        """Moves the mean w and the mean path length to what the last images had, over parts and processes."""
+        new = {
+            name: self.engine.mean(torch.stack(means).mean(dim=0))
+            for name, means in self.seen.items()
+            if means
+        }
+        self.G.mapping.track_average(new["w"])
+        if "path_length" in new:
+            self.pl_mean.lerp_(new["path_length"], self.config.optimization.pl_decay)
+            self.engine.report("path/length", self.pl_mean)
+        for means in self.seen.values():
+            means.clear()
 
     def discriminator_loss(self, part: Batch) -> Tensor:
         """The logistic loss of real images and new ones."""
         with torch.no_grad():
-            fakes = self.generate(part)
-        real_logits, fake_logits = self.D(part["reals"]), self.D(fakes)
+            fakes, _ = self.generate(part)
+        fake_logits = self.D(self.augment(fakes, part["fake_augmentation"]), part["labels"])
+        real_logits = self.D(self.augment(part["reals"], part["real_augmentation"]), part["labels"])
+        self.augment.observe(real_logits)
         loss = l_logistic_d(real_logits, fake_logits)
         self.engine.report("loss/D", loss)
         self.engine.report("logits/real", real_logits)
@@ -173,21 +221,84 @@ class StyleGAN2(Family[StyleGAN2Config]):
         """The gradient penalty on real images, times the steps it stands for."""
         o = self.config.optimization
         x = part["reals"].detach().requires_grad_(True)
-        penalty = r1_penalty(self.D(x), x)
+        logits = self.D(self.augment(x, part["real_augmentation"]), part["labels"])
+        penalty = r1_penalty(logits, x)
         self.engine.report("r1", penalty)
         return penalty * (o.r1_gamma / 2 * o.r1_interval)
 
     @torch.no_grad()
     def preview(self, batch: Batch) -> Tensor:
-        """32 images of the averaged generator, always of the same latents. [4, 8, 3, R, R]."""
+        """Images of the averaged generator, always of the same latents; a row for each class."""
+        rows = min(self.c_dim, PREVIEW_CLASSES) or 4
         rng = torch.Generator().manual_seed(0)
-        z = torch.randn(32, self.config.generator.z_dim, generator=rng).to(self.engine.device)
-        images: Tensor = self.G_ema(z)
-        return images.unflatten(0, (4, 8))
+        z = torch.randn(PREVIEW_COLUMNS * (1 if self.c_dim else rows), self.G.mapping.z_dim, generator=rng)
+        if self.c_dim:
+            z = z.repeat(rows, 1)
+        label = self.one_hot(torch.arange(rows).repeat_interleave(PREVIEW_COLUMNS).to(self.engine.device))
+        images: Tensor = self.G_ema(z.to(self.engine.device), label=label)
+        return images.unflatten(0, (rows, PREVIEW_COLUMNS))
+
+    def extra_state(self) -> dict[str, Any]:
+        """The augmentation and its control, the mean path length, and how often each class was seen."""
+        return {
+            "augment": self.augment.state_dict(),
+            "pl_mean": self.pl_mean.clone(),
+            "class_counts": self.class_counts.clone(),
+        }
+
+    def load_extra_state(self, state: State) -> None:
+        """Takes up what `extra_state` gave."""
+        self.augment.load_state_dict(state["augment"])
+        self.pl_mean.copy_(state["pl_mean"])
+        self.class_counts.copy_(state["class_counts"])
+
+    def transfer(self, state: State) -> str:
+        """Starts from the weights of another StyleGAN2, of any resolution and size.
+
+        Layers of equal resolution and shape are taken; the others start untrained.
+        """
+        theirs = dict(state["networks"])
+        if "D" in theirs:
+            theirs["D"] = align_blocks(theirs["D"], len(cast(Discriminator, self.D).blocks))
+        notes = []
+        for name, network in self.networks.items():
+            mine = network.state_dict()
+            fitting = {
+                k: v for k, v in theirs.get(name, {}).items() if k in mine and v.shape == mine[k].shape
+            }
+            network.load_state_dict({**mine, **fitting})
+            notes.append(f"{name} {len(fitting)} of {len(mine)} tensors")
+        if all(" 0 of " in note for note in notes):
+            raise TransferError("nothing of these weights fits the networks of this run")
+        return ", ".join(notes)
+
+    @classmethod
+    def transform(cls, config: StyleGAN2Config) -> Transform | None:  # type: ignore[override]
+        """Mirrors half the images if asked to."""
+        return mirror_half if config.data.mirror else None
 
     @classmethod
     def deployables(cls, config: StyleGAN2Config, classes: tuple[str, ...], state: State) -> list[Deployable]:
         """The averaged generator."""
-        generator = build_generator(config)
+        generator = build_generator(config, classes)
         generator.load_state_dict(state["networks"]["G_ema"])
-        return [Deployable(config.name, config.title, generator.eval().requires_grad_(False))]
+        card: dict[str, Any] = {}
+        if config.conditional:
+            counts = state["extra"]["class_counts"]
+            shares = counts / counts.sum().clamp(min=1)
+            card["class_shares"] = {
+                name: round(s, 4) for name, s in zip(classes, shares.tolist(), strict=True)
+            }
+        return [Deployable(config.name, config.title, generator.eval().requires_grad_(False), card=card)]
+
+
+def align_blocks(state: State, blocks: int) -> dict[str, Tensor]:
+    """Renumbers a discriminator's blocks, which count from the image down, to those of another resolution."""
+    theirs = 1 + max(int(key.split(".")[1]) for key in state if key.startswith("blocks."))
+    aligned = {}
+    for key, value in state.items():
+        if key.startswith("blocks."):
+            _, index, rest = key.split(".", 2)
+            key = f"blocks.{int(index) + blocks - theirs}.{rest}"
+        aligned[key] = value
+    return aligned

@@ -1,8 +1,9 @@
-"""StyleGAN2: mapping network, synthesis network with skip connections, residual discriminator.
+"""The generator of StyleGAN2: mapping network, and synthesis network with skip connections.
 
 Source: Karras et al., "Analyzing and Improving the Image Quality of StyleGAN" (CVPR 2020). Weight
-demodulation is section 2.2, the skip generator and the residual discriminator are section 4.1; latents,
-noise inputs and truncation come from the first paper (CVPR 2019), sections 2 and appendix B.
+demodulation is section 2.2, the skip generator is section 4.1; latents, noise inputs and truncation come
+from the first paper (CVPR 2019), section 2 and appendix B; labels and half precision from StyleGAN2-ADA
+(Karras et al., NeurIPS 2020), appendix D.1.
 
 Symbols: z latent, w intermediate latent, `ws` one w for every layer that is styled, A the affine map from
 w to a style s, B the learned strength of the noise.
@@ -16,15 +17,19 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from training.networks.layers import (
-    EqualizedConv2d,
     EqualizedLinear,
+    autocast_dtype,
     binomial_filter,
     blur,
+    bounded,
+    first_half_resolution,
     leaky_relu,
+    modulated_conv2d,
+    normalize_2nd_moment,
     upsample2x,
+    without_autocast,
 )
 
 
@@ -47,53 +52,92 @@ def check_resolution(resolution: int) -> None:
 class MappingNetwork(nn.Module):
     """w = M(z): a multilayer perceptron that turns Gaussian latents into styles, and truncates them.
 
+    A conditional one, w = M(z, c), takes the embedded label beside z, both normalised.
+
     Args:
         z_dim: Width of z.
         w_dim: Width of w.
         num_ws: Copies of w in the output, one for every styled layer.
         num_layers: Fully connected layers.
         w_avg_beta: Decay of the running average of w.
+        c_dim: Classes; 0 if the network is unconditional.
     """
 
     w_avg: Tensor
 
     def __init__(
-        self, z_dim: int, w_dim: int, num_ws: int, num_layers: int = 8, w_avg_beta: float = 0.998
+        self,
+        z_dim: int,
+        w_dim: int,
+        num_ws: int,
+        num_layers: int = 8,
+        w_avg_beta: float = 0.998,
+        c_dim: int = 0,
     ) -> None:
         super().__init__()
         self.z_dim = z_dim
         self.w_dim = w_dim
         self.num_ws = num_ws
+        self.c_dim = c_dim
         self.w_avg_beta = w_avg_beta
-        widths = [z_dim] + [w_dim] * num_layers
+        if c_dim:
+            self.embed = EqualizedLinear(c_dim, w_dim)
+        widths = [z_dim + (w_dim if c_dim else 0)] + [w_dim] * num_layers
         self.layers = nn.ModuleList(
             EqualizedLinear(i, o, lr_multiplier=0.01, activate=True) for i, o in pairwise(widths)
         )
         self.register_buffer("w_avg", torch.zeros(w_dim))
 
-    def styles(self, z: Tensor) -> Tensor:
-        """One w for each z, before truncation and broadcast. [N, z_dim] → [N, w_dim]."""
-        x = z * (z.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
-        for layer in self.layers:
-            x = layer(x)
-        return x
+    def styles(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        """One w for each z, before truncation and broadcast.
+
+        Args:
+            z: [N, z_dim].
+            label: One-hot, [N, c_dim]; an unconditional network ignores it.
+
+        Returns:
+            [N, w_dim].
+
+        Raises:
+            ValueError: If the network is conditional and gets no label.
+        """
+        with without_autocast(z.device):
+            x = normalize_2nd_moment(z)
+            if self.c_dim:
+                if label is None:
+                    raise ValueError(f"a conditional network needs labels, [N, {self.c_dim}]")
+                x = torch.cat([x, normalize_2nd_moment(self.embed(label))], dim=1)
+            for layer in self.layers:
+                x = layer(x)
+            return x
+
+    def ws(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        """Untruncated ws. [N, z_dim] and one-hot labels [N, c_dim] → [N, num_ws, w_dim]."""
+        return self.broadcast(self.styles(z, label))
 
     @torch.no_grad()
     def track_average(self, w: Tensor) -> None:
-        """Moves the running average, which truncation pulls towards, to a batch of w [N, w_dim]."""
-        self.w_avg.copy_(w.detach().mean(dim=0).lerp(self.w_avg, self.w_avg_beta))
+        """Moves the running average, which truncation pulls towards, to the mean w of a batch, [w_dim]."""
+        self.w_avg.copy_(w.lerp(self.w_avg, self.w_avg_beta))
 
     def broadcast(self, w: Tensor) -> Tensor:
         """The same w for every layer. [N, w_dim] → [N, num_ws, w_dim]."""
         return w.unsqueeze(1).expand(-1, self.num_ws, -1)
 
-    def forward(self, z: Tensor, truncation_psi: float = 1.0, truncation_cutoff: int = -1) -> Tensor:
+    def forward(
+        self,
+        z: Tensor,
+        truncation_psi: float = 1.0,
+        truncation_cutoff: int = -1,
+        label: Tensor | None = None,
+    ) -> Tensor:
         """Maps latents to styles.
 
         Args:
             z: [N, z_dim], standard normal.
             truncation_psi: 1 leaves w as it is, 0 is the average w.
             truncation_cutoff: Truncate the first so many layers only; −1 truncates all.
+            label: One-hot, [N, c_dim], if the network is conditional.
 
         Returns:
             ws, [N, num_ws, w_dim].
@@ -101,7 +145,7 @@ class MappingNetwork(nn.Module):
         n = z.shape[0]
         psi = torch.full((n, 1), truncation_psi, device=z.device)
         cutoff = torch.full((n, 1), truncation_cutoff, dtype=torch.int32, device=z.device)
-        return truncate(self.broadcast(self.styles(z)), self.w_avg, psi, cutoff)
+        return truncate(self.ws(z, label), self.w_avg, psi, cutoff)
 
 
 def truncate(ws: Tensor, w_avg: Tensor, psi: Tensor, cutoff: Tensor) -> Tensor:
@@ -121,33 +165,6 @@ def truncate(ws: Tensor, w_avg: Tensor, psi: Tensor, cutoff: Tensor) -> Tensor:
     pulled = w_avg + psi.unsqueeze(2) * (ws - w_avg)
     # Chosen rather than multiplied, so that an untruncated layer keeps w bit for bit.
     return torch.where(truncated.unsqueeze(2) & (psi != 1).unsqueeze(2), pulled, ws)
-
-
-def modulated_conv2d(x: Tensor, weight: Tensor, s: Tensor, *, demodulate: bool, up: bool = False) -> Tensor:
-    """Convolution with the weights w'_ijk = s_i · w_ijk, normalised for each output map (equations 1 and 3).
-
-    A style scales the input maps and the norm scales the output maps, which is the same as giving every
-    sample weights of its own but stays one ordinary convolution for any batch size.
-
-    Args:
-        x: [N, I, H, W].
-        weight: [O, I, k, k].
-        s: Styles, [N, I].
-        demodulate: Whether output maps are brought back to unit variance.
-        up: Whether a transposed convolution of stride 2 is used, giving 2H+1 by 2W+1.
-
-    Returns:
-        [N, O, H, W], or [N, O, 2H+1, 2W+1] if `up`.
-    """
-    x = x * s[:, :, None, None]
-    if up:
-        x = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
-    else:
-        x = F.conv2d(x, weight, padding=weight.shape[-1] // 2)
-    if demodulate:
-        sigma2 = s.square() @ weight.square().sum(dim=(2, 3)).t()  # [N, O]
-        x = x * (sigma2 + 1e-8).rsqrt()[:, :, None, None]
-    return x
 
 
 class StyledConv(nn.Module):
@@ -193,8 +210,8 @@ class StyledConv(nn.Module):
         if self.up:
             x = blur(x, self.f, self.out_channels, padding=1, gain=4)
         if noise is not None:
-            x = x + noise * self.noise_strength
-        return leaky_relu(x + self.bias[None, :, None, None])
+            x = x + (noise * self.noise_strength).to(x.dtype)
+        return bounded(leaky_relu(x + self.bias[None, :, None, None].to(x.dtype)))
 
 
 class ToRGB(nn.Module):
@@ -208,9 +225,9 @@ class ToRGB(nn.Module):
         self.gain = 1 / math.sqrt(in_channels)
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """Colours the feature maps x [N, C, H, W] as w [N, w_dim] asks."""
+        """Colours the feature maps x [N, C, H, W] as w [N, w_dim] asks; always in FP32."""
         y = modulated_conv2d(x, self.weight, self.affine(w) * self.gain, demodulate=False)
-        return y + self.bias[None, :, None, None]
+        return bounded(y).float() + self.bias[None, :, None, None]
 
 
 class SynthesisBlock(nn.Module):
@@ -248,6 +265,7 @@ class SynthesisNetwork(nn.Module):
         resolution: Output resolution, a power of two.
         channel_base: Feature maps times resolution, the capacity of the network.
         channel_max: Most feature maps at any resolution.
+        num_fp16_res: So many of the highest resolutions follow autocast; the others are always in FP32.
 
     Raises:
         ValueError: If the resolution is not a power of two.
@@ -255,12 +273,15 @@ class SynthesisNetwork(nn.Module):
 
     f: Tensor
 
-    def __init__(self, w_dim: int, resolution: int, channel_base: int, channel_max: int) -> None:
+    def __init__(
+        self, w_dim: int, resolution: int, channel_base: int, channel_max: int, num_fp16_res: int = 0
+    ) -> None:
         super().__init__()
         check_resolution(resolution)
         self.w_dim = w_dim
         self.resolution = resolution
         self.num_ws = count_ws(resolution)
+        self.half_from = first_half_resolution(resolution, num_fp16_res)
         blocks: list[SynthesisBlock] = []
         in_channels = 0
         for log2 in range(2, int(math.log2(resolution)) + 1):
@@ -298,18 +319,22 @@ class SynthesisNetwork(nn.Module):
         Returns:
             Images in about [−1, 1], [N, 3, resolution, resolution].
         """
+        half = autocast_dtype(ws.device) or torch.float32
         x: Tensor | None = None
         rgb: Tensor | None = None
         layer = 0  # the styled convolution at hand; a to-RGB shares its w with the convolution after it
-        for block in self._blocks():
-            if block.is_first:
-                # [N, C, 4, 4]; repeating by index keeps the batch axis dynamic in exported graphs.
-                x = block.const.unsqueeze(0).expand(ws.shape[0], -1, -1, -1)
-            for conv in block.styled_convs:
-                x = conv(x, ws[:, layer], None if noise is None else noise[layer])
-                layer += 1
-            y = block.torgb(x, ws[:, layer])
-            rgb = y if rgb is None else upsample2x(rgb, self.f, 3) + y
+        with without_autocast(ws.device):
+            for block in self._blocks():
+                if block.is_first:
+                    # [N, C, 4, 4]; repeating by index keeps the batch axis dynamic in exported graphs.
+                    x = block.const.unsqueeze(0).expand(ws.shape[0], -1, -1, -1)
+                assert x is not None
+                x = x.to(half if block.resolution >= self.half_from else torch.float32)
+                for conv in block.styled_convs:
+                    x = conv(x, ws[:, layer], None if noise is None else noise[layer])
+                    layer += 1
+                y = block.torgb(x, ws[:, layer])
+                rgb = y if rgb is None else upsample2x(rgb, self.f, 3) + y
         assert rgb is not None
         return rgb
 
@@ -324,6 +349,8 @@ class Generator(nn.Module):
         channel_base: Feature maps times resolution.
         channel_max: Most feature maps at any resolution.
         mapping_layers: Fully connected layers of the mapping network.
+        c_dim: Classes; 0 if the generator is unconditional.
+        num_fp16_res: So many of the highest resolutions follow autocast.
     """
 
     def __init__(
@@ -334,99 +361,21 @@ class Generator(nn.Module):
         channel_base: int = 16384,
         channel_max: int = 512,
         mapping_layers: int = 8,
+        c_dim: int = 0,
+        num_fp16_res: int = 0,
     ) -> None:
         super().__init__()
-        self.synthesis = SynthesisNetwork(w_dim, resolution, channel_base, channel_max)
-        self.mapping = MappingNetwork(z_dim, w_dim, self.synthesis.num_ws, mapping_layers)
+        self.synthesis = SynthesisNetwork(w_dim, resolution, channel_base, channel_max, num_fp16_res)
+        self.mapping = MappingNetwork(z_dim, w_dim, self.synthesis.num_ws, mapping_layers, c_dim=c_dim)
 
-    def forward(self, z: Tensor, truncation_psi: float = 1.0, truncation_cutoff: int = -1) -> Tensor:
+    def forward(
+        self,
+        z: Tensor,
+        truncation_psi: float = 1.0,
+        truncation_cutoff: int = -1,
+        label: Tensor | None = None,
+    ) -> Tensor:
         """Images for latents with the model's constant noise. [N, z_dim] → [N, 3, R, R] in about [−1, 1]."""
-        ws = self.mapping(z, truncation_psi, truncation_cutoff)
+        ws = self.mapping(z, truncation_psi, truncation_cutoff, label)
         images: Tensor = self.synthesis(ws, self.synthesis.constant_noise())
         return images
-
-
-class DiscriminatorBlock(nn.Module):
-    """A residual block that halves the resolution. [N, C, H, W] → [N, C', H/2, W/2]."""
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__()
-        # Both branches are scaled by √½, so that their sum keeps unit variance.
-        self.skip = EqualizedConv2d(
-            in_channels, out_channels, 1, down=True, bias=False, activate=False, gain=math.sqrt(0.5)
-        )
-        self.conv0 = EqualizedConv2d(in_channels, in_channels, 3)
-        self.conv1 = EqualizedConv2d(in_channels, out_channels, 3, down=True, gain=math.sqrt(0.5))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Adds the filtered shortcut to two convolutions."""
-        y: Tensor = self.conv1(self.conv0(x)) + self.skip(x)
-        return y
-
-
-def minibatch_stddev(x: Tensor, group_size: int) -> Tensor:
-    """Appends one map that says how much the images of a group differ (ProGAN, section 3).
-
-    Args:
-        x: [N, C, H, W].
-        group_size: Images compared with each other; N must be a multiple of it, or smaller than it.
-
-    Returns:
-        [N, C+1, H, W].
-
-    Raises:
-        ValueError: If N is neither.
-    """
-    n, c, h, w = x.shape
-    group = min(group_size, n)
-    if n % group:
-        raise ValueError(f"minibatch stddev: a batch of {n} is no multiple of the group size {group}")
-    y = x.reshape(group, -1, c, h, w)  # [G, M, C, H, W]: group m holds the images m, m+M, m+2M, …
-    y = (y.var(dim=0, unbiased=False) + 1e-8).sqrt().mean(dim=(1, 2, 3))  # [M]
-    y = y.repeat(group).reshape(n, 1, 1, 1).expand(n, 1, h, w)
-    return torch.cat([x, y], dim=1)
-
-
-class Discriminator(nn.Module):
-    """The residual discriminator.
-
-    Args:
-        resolution: Input resolution, a power of two.
-        channel_base: Feature maps times resolution.
-        channel_max: Most feature maps at any resolution.
-        mbstd_group_size: Group size of the minibatch standard deviation.
-
-    Raises:
-        ValueError: If the resolution is not a power of two.
-    """
-
-    def __init__(
-        self,
-        resolution: int = 256,
-        channel_base: int = 16384,
-        channel_max: int = 512,
-        mbstd_group_size: int = 4,
-    ) -> None:
-        super().__init__()
-        check_resolution(resolution)
-        self.resolution = resolution
-        self.mbstd_group_size = mbstd_group_size
-        widths = [
-            channels_at(2**log2, channel_base, channel_max)
-            for log2 in range(int(math.log2(resolution)), 1, -1)
-        ]
-        self.fromrgb = EqualizedConv2d(3, widths[0], 1)
-        self.blocks = nn.ModuleList(DiscriminatorBlock(i, o) for i, o in pairwise(widths))
-        self.conv = EqualizedConv2d(widths[-1] + 1, widths[-1], 3)
-        self.fc = EqualizedLinear(widths[-1] * 4 * 4, widths[-1], activate=True)
-        self.out = EqualizedLinear(widths[-1], 1)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """How real the images look. [N, 3, R, R] in [−1, 1] → logits [N, 1]."""
-        x = self.fromrgb(images)
-        for block in self.blocks:
-            x = block(x)
-        x = self.conv(minibatch_stddev(x, self.mbstd_group_size))
-        x = self.fc(x.flatten(1))
-        logits: Tensor = self.out(x)
-        return logits
