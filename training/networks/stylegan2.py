@@ -298,6 +298,11 @@ class SynthesisNetwork(nn.Module):
         """Every layer that takes noise, in order; layer i is styled by ws[:, i]."""
         return [conv for block in self._blocks() for conv in block.styled_convs]
 
+    @property
+    def last_torgb(self) -> ToRGB:
+        """The to-RGB of the highest resolution, which is styled by the last of the ws."""
+        return self._blocks()[-1].torgb
+
     def constant_noise(self) -> list[Tensor]:
         """The model's own noise, one [1, 1, R, R] for each styled convolution."""
         return [conv.noise_const[None, None] for conv in self.styled_convs()]
