@@ -154,16 +154,22 @@ def test_losses_are_those_of_the_paper():
 
 def test_accumulation_changes_nothing():
     config = tiny(
-        generator={"norm": "instance", "dropout": 0.0}, discriminator={"norm": "instance"},
+        generator={"norm": "instance", "dropout": 0.0},
+        discriminator={"norm": "instance"},
         optimization={"loss": "wgan-gp"},
-    )  # fmt: skip
+    )
     whole, parts = build(config), build(config, accumulate=2)
+    start = build(config)
     for step in range(2):
         whole.step(pairs(seed=step), step)
         parts.step(pairs(seed=step), step)
-    for name in whole.networks:
-        for a, b in zip(whole.networks[name].parameters(), parts.networks[name].parameters(), strict=True):
-            torch.testing.assert_close(a, b, atol=2e-5, rtol=0)
+    # Compared by what they compute: parameters that an instance normalisation undoes drift by rounding alone.
+    x = {name: to_unit_range(value) for name, value in pairs(seed=9).items()}
+    for network in ("G", "G_ema"):
+        a, b, c = (model.networks[network](x["A"]) for model in (whole, parts, start))
+        assert (a - b).abs().max() < 0.02 * (a - c).abs().max()
+    a, b, c = (model.judge(x["A"], x["B"]) for model in (whole, parts, start))
+    assert (a - b).abs().max() < 0.02 * (a - c).abs().max()
 
 
 @pytest.mark.parametrize("dropout", [False, True])
