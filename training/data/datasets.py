@@ -191,8 +191,9 @@ def _is_single(folder: Path) -> bool:
     """Whether a path is itself the training images: a zip file, or a folder without splits."""
     if not folder.is_dir():
         return folder.suffix.lower() == ".zip"
-    named = {*SPLIT_NAMES["train"], *SPLIT_NAMES["heldout"]}
-    return not any(path.stem in named for path in folder.iterdir())
+    names = [name for aliases in SPLIT_NAMES.values() for name in aliases]
+    splits = {f"{name}{domain}" for name in names for domain in ("", "A", "B")}
+    return not any(path.stem in splits for path in folder.iterdir() if path.is_dir() or path.suffix == ".zip")
 
 
 def _train_source(folder: Path, source: Source, split: Split) -> Source | None:

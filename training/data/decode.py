@@ -86,13 +86,13 @@ def header_size(file: IO[bytes]) -> tuple[int, int] | None:
 
 
 @contextmanager
-def large_images_allowed() -> Iterator[None]:
-    """Silences Pillow's warning about images over 89 megapixels; over 179 they are refused all the same.
+def quiet_pillow() -> Iterator[None]:
+    """Silences Pillow's warnings, of images over 89 megapixels and of odd metadata, which spoil no pixel.
 
     Warning filters belong to the process: enter this in the main thread, around all decoding.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        warnings.filterwarnings("ignore", module=r"PIL\b")
         yield
 
 

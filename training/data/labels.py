@@ -23,47 +23,28 @@ def read_labels(
     Args:
         source: The images of a split.
         folder: The dataset's folder, whose `recipe.json` may name the classes.
-        train: The training images, which decide on the classes where nothing else does.
+        train: The training images, which decide on the classes where no record does; None if there are none.
 
     Returns:
         A label for each of `source.names`, or None if there are none, and the names of the classes.
 
     Raises:
-        DatasetError: If labels are missing, malformed, or out of the range of the classes.
+        DatasetError: If labels are missing, malformed, or of no known class.
     """
-    names = _recorded_classes(folder)
-    if source.metadata() is not None:
-        labels = _from_metadata(source)
-        if labels is None:
-            return None, ()
-        train_labels = labels if train is None or train is source else _from_metadata(train)
-        count = max([*labels, *(train_labels or [])]) + 1
-        classes = names or tuple(str(i) for i in range(count))
-        if count > len(classes):
-            raise DatasetError(
-                f"{source.path} has a label {count - 1}; recipe.json names {len(classes)} classes"
-            )
-        return labels, classes
-    folders = _sub_folders(train if train is not None else source)
-    classes = names or tuple(sorted(set(folders or ())))
-    own = _sub_folders(source, least=1)
-    if folders is None or own is None:
-        return None, ()
-    index = {name: i for i, name in enumerate(classes)}
-    strange = sorted(set(own) - set(index))
-    if strange:
-        raise DatasetError(
-            f"{source.path} has sub-folders that are no class of the training images: {listed(strange)}"
-        )
-    return [index[name] for name in own], classes
-
-
-def _recorded_classes(folder: Path) -> tuple[str, ...]:
     provenance = read_provenance(folder if folder.is_dir() else folder.parent)
-    return tuple(provenance.classes) if provenance else ()
+    recorded = tuple(provenance.classes) if provenance else ()
+    train = train or source
+    if source.metadata() is not None:
+        return _numbered(source, train, recorded)
+    return _by_sub_folder(source, train, recorded)
 
 
-def _from_metadata(source: Source) -> list[int] | None:
+def metadata_labels(source: Source) -> list[int] | None:
+    """The label of each image in `dataset.json`, or None if it has none or is not there.
+
+    Raises:
+        DatasetError: If it is malformed or lacks an image.
+    """
     data = source.metadata()
     if data is None:
         return None
@@ -71,9 +52,8 @@ def _from_metadata(source: Source) -> list[int] | None:
         rows = json.loads(data)["labels"]
         table = None if rows is None else {str(name).replace("\\", "/"): label for name, label in rows}
     except (ValueError, KeyError, TypeError) as error:
-        raise DatasetError(
-            f'{source.path}: dataset.json is malformed; it holds {{"labels": [[name, class], …]}} or null'
-        ) from error
+        expected = '{"labels": [[name, class], …]}, or null for the list'
+        raise DatasetError(f"{source.path}: dataset.json is malformed; it holds {expected}") from error
     if table is None:
         return None
     problems = []
@@ -87,10 +67,32 @@ def _from_metadata(source: Source) -> list[int] | None:
     return [table[name] for name in source.names]
 
 
-def _sub_folders(source: Source, least: int = 2) -> list[str] | None:
-    """The first folder in each name; None if these are no classes."""
-    parents = [PurePosixPath(name).parts[0] for name in source.names if "/" in name]
-    distinct = set(parents)
-    if len(parents) < len(source.names) or len(distinct) < least or all(map(_SHARD.fullmatch, distinct)):
-        return None
-    return parents
+def _numbered(
+    source: Source, train: Source, recorded: tuple[str, ...]
+) -> tuple[list[int] | None, tuple[str, ...]]:
+    labels = metadata_labels(source)
+    if labels is None:
+        return None, ()
+    known = recorded or tuple(str(i) for i in range(max(metadata_labels(train) or labels) + 1))
+    if max(labels) >= len(known):
+        where = "recipe.json names" if recorded else "the training images have"
+        raise DatasetError(f"{source.path} has a label {max(labels)}, but {where} only {len(known)} classes")
+    return labels, known
+
+
+def _by_sub_folder(
+    source: Source, train: Source, recorded: tuple[str, ...]
+) -> tuple[list[int] | None, tuple[str, ...]]:
+    folders = {name: PurePosixPath(name).parts[0] for name in train.names if "/" in name}
+    distinct = set(folders.values())
+    unsorted = len(folders) < len(train.names)
+    if unsorted or len(distinct) < 2 or all(_SHARD.fullmatch(name) for name in distinct):
+        return None, ()
+    known = recorded or tuple(sorted(distinct))
+    index = {name: i for i, name in enumerate(known)}
+    strange = [name for name in source.names if PurePosixPath(name).parts[0] not in index]
+    if strange:
+        raise DatasetError(
+            f"{source.path}: no sub-folder of a class ({listed(known)}) holds {listed(strange)}"
+        )
+    return [index[PurePosixPath(name).parts[0]] for name in source.names], known

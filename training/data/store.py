@@ -25,7 +25,7 @@ from training.data.decode import (
     Pixels,
     decode,
     header_size,
-    large_images_allowed,
+    quiet_pillow,
 )
 from training.data.sources import DatasetError, Source, listed, refuse
 from training.files import atomic_write
@@ -118,7 +118,7 @@ class ImageStore:
         if stamp.pixel_bytes > ram_limit:  # checked by an earlier run, and known not to fit
             self.notes = stamp.notes
             return
-        with large_images_allowed(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
+        with quiet_pillow(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
             sizes = list(threads.map(self._header, self.names))
             lengths = [height * width * 3 for height, width in sizes]
             total = sum(lengths)
@@ -197,7 +197,7 @@ class ImageStore:
 
     def _decode_again(self, index: int) -> Pixels:
         try:
-            with large_images_allowed():
+            with quiet_pillow():
                 pixels = self._decode(index).pixels
             problem = self._check(*pixels.shape[:2])
         except DecodeError as error:
