@@ -1,8 +1,8 @@
 """Directions of W that change an image the most, in closed form from a generator's weights.
 
 Source: Shen and Zhou, "Closed-Form Factorization of Latent Semantics in GANs" (CVPR 2021), section 3.2. A
-direction n moves the style s = A w + b by A n; the directions that move it the furthest, and are orthogonal to
-each other, are the eigenvectors of AᵀA with the largest eigenvalues.
+direction n moves the style s = A w + b by A n; the directions that move it the furthest, orthogonal to each
+other, are the eigenvectors of AᵀA with the largest eigenvalues.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ class StyleGAN2(Family[StyleGAN2Config]):
         self.optimizers = {"G": self.G_opt, "D": self.D_opt}
         self.augment = Augmentation(config.augment, engine, o.batch)
         self.pl_mean = torch.zeros([], device=engine.device)
-        self.seen: dict[str, list[Tensor]] = {"w": [], "path_length": []}  # means of the parts of a batch
+        self.seen: dict[str, list[Tensor]] = {"w": [], "path_length": []}  # means of a batch's parts
         self.class_counts = torch.zeros(self.c_dim, device=engine.device)
 
     def lazy_adam(self, network: nn.Module, lr: float, interval: int | None) -> torch.optim.Adam:
@@ -124,16 +124,21 @@ class StyleGAN2(Family[StyleGAN2Config]):
             "fake_augmentation": self.augment.draw(n),
         }
 
-    def generate(self, draws: Batch) -> tuple[Tensor, Tensor]:
-        """Training images [n, 3, R, R] and their ws; a share is crossed from two latents (style mixing)."""
+    def styles(self, draws: Batch) -> Tensor:
+        """Training ws [n, num_ws, w_dim], a share of them crossed from two latents (style mixing)."""
         mapping: MappingNetwork = self.G.mapping
         w1 = mapping.styles(draws["z1"], draws["labels"])
         self.seen["w"].append(w1.detach().mean(dim=0))
-        ws = mapping.broadcast(w1)
-        if self.config.optimization.style_mixing_prob > 0:
-            w2 = mapping.ws(draws["z2"], draws["labels"])
-            ws = torch.where(draws["takes_second"].unsqueeze(2), w2, ws)
-        return self.G.synthesis(ws, draws["noise"]), ws
+        if self.config.optimization.style_mixing_prob == 0:
+            return mapping.broadcast(w1)
+        w2 = mapping.styles(draws["z2"], draws["labels"])
+        takes_second = draws["takes_second"].unsqueeze(2)
+        return torch.where(takes_second, mapping.broadcast(w2), mapping.broadcast(w1))
+
+    def generate(self, draws: Batch) -> Tensor:
+        """Training images, [n, 3, R, R]."""
+        images: Tensor = self.G.synthesis(self.styles(draws), draws["noise"])
+        return images
 
     def step(self, batch: Batch, step: int) -> None:
         """Optimises both networks once."""
@@ -175,7 +180,7 @@ class StyleGAN2(Family[StyleGAN2Config]):
 
     def generator_loss(self, part: Batch) -> Tensor:
         """The non-saturating loss of new images."""
-        fakes, _ = self.generate(part)
+        fakes = self.generate(part)
         logits = self.D(self.augment(fakes, part["fake_augmentation"]), part["labels"])
         loss = l_nonsaturating_g(logits)
         self.engine.report("loss/G", loss)
@@ -184,7 +189,8 @@ class StyleGAN2(Family[StyleGAN2Config]):
     def path_length_loss(self, part: Batch) -> Tensor:
         """E (‖Jᵀy‖ − a)² of new images, a the mean length so far, times the steps it stands for."""
         o = self.config.optimization
-        lengths = path_lengths(*self.generate(part), part["y"])
+        ws = self.styles(part)
+        lengths = path_lengths(self.G.synthesis(ws, part["noise"]), ws, part["y"])
         penalty = (lengths - self.pl_mean).square().mean()
         self.seen["path_length"].append(lengths.detach().mean())
         self.engine.report("path/penalty", penalty)
@@ -207,7 +213,7 @@ class StyleGAN2(Family[StyleGAN2Config]):
     def discriminator_loss(self, part: Batch) -> Tensor:
         """The logistic loss of real images and new ones."""
         with torch.no_grad():
-            fakes, _ = self.generate(part)
+            fakes = self.generate(part)
         fake_logits = self.D(self.augment(fakes, part["fake_augmentation"]), part["labels"])
         real_logits = self.D(self.augment(part["reals"], part["real_augmentation"]), part["labels"])
         self.augment.observe(real_logits)
