@@ -10,7 +10,7 @@ is generated.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -33,8 +33,8 @@ class AugmentConfig(Section):
     mode: Literal["none", "fixed", "ada"] = Field(
         "none", description="No augmentation, one of constant probability, or one that adapts."
     )
-    categories: tuple[Category, ...] = Field(
-        ("blit", "geom", "color"),
+    categories: list[Category] = Field(
+        ["blit", "geom", "color"],
         description="blit: mirror, turn by 90°, shift by pixels; geom: scale, turn, stretch, shift; color.",
     )
     p: float = Field(0.0, ge=0, le=1, description="Probability of each augmentation, at first or throughout.")
@@ -110,7 +110,7 @@ class Augmentation:
 
 
 def augment(
-    images: Tensor, uniform: Tensor, normal: Tensor, p: float, categories: tuple[Category, ...]
+    images: Tensor, uniform: Tensor, normal: Tensor, p: float, categories: Sequence[Category]
 ) -> Tensor:
     """Augments each image in each way with probability p.
 

@@ -198,17 +198,13 @@ class StyleGAN2(Family[StyleGAN2Config]):
 
     def follow_averages(self) -> None:
         """Moves the mean w and the mean path length to what the last images had, over parts and processes."""
-        new = {
-            name: self.engine.mean(torch.stack(means).mean(dim=0))
-            for name, means in self.seen.items()
-            if means
-        }
-        self.G.mapping.track_average(new["w"])
-        if "path_length" in new:
-            self.pl_mean.lerp_(new["path_length"], self.config.optimization.pl_decay)
+        if self.seen["w"]:
+            self.G.mapping.track_average(self.engine.mean(torch.stack(self.seen["w"]).mean(dim=0)))
+        if self.seen["path_length"]:
+            length = self.engine.mean(torch.stack(self.seen["path_length"]).mean())
+            self.pl_mean.lerp_(length, self.config.optimization.pl_decay)
             self.engine.report("path/length", self.pl_mean)
-        for means in self.seen.values():
-            means.clear()
+        self.seen = {"w": [], "path_length": []}
 
     def discriminator_loss(self, part: Batch) -> Tensor:
         """The logistic loss of real images and new ones."""
