@@ -109,11 +109,11 @@ def _train(
             open_dataset(data, family_type.layout, split, resolution=config.data.resolution, progress=progress)
             for split in ("train", "heldout")
         )
-    if engine.is_main:
-        for note in dataset.notes:
-            console.print(f"note: {note}", highlight=False)
     torch.manual_seed(config.seed)  # initial weights: the same on every process
     family = family_type(config, engine, dataset.classes)
+    if engine.is_main:
+        for note in [*dataset.notes, *family.notes]:
+            console.print(f"note: {note}", highlight=False)
     step, seconds = 0, 0.0
     if saved is not None:
         family.load_state_dict(saved.family)
@@ -209,7 +209,7 @@ def _seed_libraries(seed: int) -> None:
 def _preview_batch(config: RunConfig, held_out: Dataset, engine: Engine) -> Batch:
     """A few held-out samples, the same for every snapshot of every run of a dataset."""
     n = min(PREVIEW_SAMPLES, len(held_out))
-    transform = FAMILIES[config.family].transform(config)
+    transform = FAMILIES[config.family].heldout_transform(config)
     with closing(batches(held_out, batch=n, seed=0, transform=transform)) as stream:
         return {name: value.to(engine.device) for name, value in next(stream).items()}
 

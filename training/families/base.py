@@ -106,6 +106,7 @@ class Family(ABC, Generic[C]):
         self.classes = classes
         self.networks: dict[str, nn.Module] = {}
         self.optimizers: dict[str, Optimizer] = {}
+        self.notes: list[str] = []  # what is worth telling when a run starts
 
     @abstractmethod
     def step(self, batch: Batch, step: int) -> None:
@@ -137,6 +138,11 @@ class Family(ABC, Generic[C]):
     def transform(cls, config: C) -> Transform | None:
         """What is done to each training sample before it is shown, if anything; runs in data workers."""
         return None
+
+    @classmethod
+    def heldout_transform(cls, config: C) -> Transform | None:
+        """What is done to each held-out sample of the pictures of progress; as to training samples if not said."""
+        return cls.transform(config)
 
     def extra_state(self) -> dict[str, Any]:
         """What a resumed run needs besides networks and optimisers: tensors and plain values."""

@@ -1,0 +1,80 @@
+"""SRResNet, the generator of SRGAN.
+
+Source: Ledig et al., "Photo-Realistic Single Image Super-Resolution Using a Generative Adversarial Network"
+(CVPR 2017), section 2.1 and figure 4. Without batch normalisation: Lim et al., "Enhanced Deep Residual
+Networks for Single Image Super-Resolution" (CVPR Workshops 2017), section 3.1.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from training.networks.norms import BatchNorm2d
+from training.networks.pixel_shuffle import sub_pixel_conv
+
+Norm = Literal["batch", "none"]
+
+RESIDUAL_GAIN = 0.1
+"""Scales the initial weights that end a residual branch, where no normalisation keeps sums in check."""
+
+
+class SRResNet(nn.Module):
+    """Enlarges images by residual blocks at low resolution and sub-pixel convolutions.
+
+    Args:
+        scale: Enlargement, 2, 3 or 4; 4 is done in two steps of 2.
+        features: Channels.
+        blocks: Residual blocks (B).
+        norm: `batch` as published; `none` keeps ranges of colours, and learns faster in short runs.
+
+    Attributes:
+        scale: Enlargement.
+        size_multiple: What height and width must be divisible by.
+    """
+
+    size_multiple = 1
+
+    def __init__(self, scale: int = 4, features: int = 64, blocks: int = 16, norm: Norm = "batch") -> None:
+        super().__init__()
+        self.scale = scale
+        self.head = nn.Sequential(nn.Conv2d(3, features, 9, padding=4), nn.PReLU())
+        self.blocks = nn.Sequential(*(ResidualBlock(features, norm) for _ in range(blocks)))
+        self.end = nn.Sequential(*_conv3(features, norm))
+        steps = {2: [2], 3: [3], 4: [2, 2]}[scale]
+        self.up = nn.Sequential(
+            *(nn.Sequential(sub_pixel_conv(features, features, r), nn.PReLU()) for r in steps)
+        )
+        self.tail = nn.Conv2d(features, 3, 9, padding=4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [N, 3, H, W] in [0, 1] → [N, 3, scale·H, scale·W], about in [0, 1]: not clamped."""
+        x = self.head(images)  # [N, features, H, W]
+        x = x + self.end(self.blocks(x))
+        result: Tensor = self.tail(self.up(x))
+        return result
+
+
+class ResidualBlock(nn.Module):
+    """conv – BN – PReLU – conv – BN, added to what came in; nothing follows the sum (Gross & Wilber 2016)."""
+
+    def __init__(self, features: int, norm: Norm) -> None:
+        super().__init__()
+        self.body = nn.Sequential(*_conv3(features, norm), nn.PReLU(), *_conv3(features, norm))
+        if norm == "none":
+            last = self.body[-1]
+            with torch.no_grad():
+                last.weight.mul_(RESIDUAL_GAIN)
+                last.bias.mul_(RESIDUAL_GAIN)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, features, H, W] → the same shape."""
+        result: Tensor = x + self.body(x)
+        return result
+
+
+def _conv3(features: int, norm: Norm) -> list[nn.Module]:
+    conv = nn.Conv2d(features, features, 3, padding=1, bias=norm == "none")  # BN brings its own bias
+    return [conv, BatchNorm2d(features)] if norm == "batch" else [conv]
