@@ -6,9 +6,11 @@ from typing import Any
 
 from training.families.base import Family
 from training.families.pix2pix import Pix2Pix
+from training.families.srgan import SRGAN
 from training.families.stylegan import StyleGAN2
 
 FAMILIES: dict[str, type[Family[Any]]] = {
     "stylegan2": StyleGAN2,
     "pix2pix": Pix2Pix,
+    "srgan": SRGAN,
 }
