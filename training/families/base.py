@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from training.config import Layout, RunConfig
+from training.data.mirror import Mirror
 from training.engine import Batch, Engine
 from training.errors import GantrainError
 
@@ -137,7 +138,7 @@ class Family(ABC, Generic[C]):
     @classmethod
     def transform(cls, config: C) -> Transform | None:
         """What is done to each training sample before it is shown, if anything; runs in data workers."""
-        return None
+        return Mirror() if config.data.mirror else None
 
     @classmethod
     def heldout_transform(cls, config: C) -> Transform | None:
