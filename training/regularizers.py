@@ -45,7 +45,7 @@ def gradient_penalty(
     x = (t * reals.detach() + (1 - t) * fakes.detach()).requires_grad_(True)
     values = critic(x).reshape(len(x), -1).mean(dim=1)  # [N]
     (gradient,) = torch.autograd.grad(values.sum(), x, create_graph=True)
-    slopes = torch.linalg.vector_norm(gradient.flatten(1).float(), dim=1)  # [N]
+    slopes: Tensor = torch.linalg.vector_norm(gradient.flatten(1).float(), dim=1)  # [N]
     return (slopes - 1).square().mean()
 
 

@@ -130,7 +130,10 @@ def test_every_loss_moves_both_networks(loss):
     before = {name: [p.clone() for p in model.networks[name].parameters()] for name in "GD"}
     model.step(pairs(), 0)
     for name in "GD":
-        moved = [not torch.equal(a, b) for a, b in zip(before[name], model.networks[name].parameters(), strict=True)]
+        moved = [
+            not torch.equal(a, b)
+            for a, b in zip(before[name], model.networks[name].parameters(), strict=True)
+        ]
         # Constants before an instance normalisation change nothing and so need not move.
         assert sum(moved) > len(moved) / 2
     reports = model.engine.take_reports()
@@ -192,7 +195,9 @@ def test_the_translator_gives_each_image_its_own_pixels(dropout, statistics):
     assert deployable.card["size_multiple"] == deployable.card["min_size"] == 8
     assert ("running averages" in deployable.card["normalisation"]) == (statistics == "running")
     assert ("stays dropped" in deployable.card["dropout"]) == dropout
-    other = config.model_copy(update={"test_time": config.test_time.model_copy(update={"dropout": not dropout})})
+    other = config.model_copy(
+        update={"test_time": config.test_time.model_copy(update={"dropout": not dropout})}
+    )
     (opposite,) = Pix2Pix.deployables(other, (), state)
     assert not torch.allclose(opposite.network(images), together)
 

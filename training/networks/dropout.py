@@ -21,6 +21,8 @@ class Dropout(nn.Module):
             layer's width alone, one draw of the noise, repeated every 32 pixels.
     """
 
+    mask: Tensor
+
     def __init__(self, channels: int, p: float = 0.5) -> None:
         super().__init__()
         self.channels = channels

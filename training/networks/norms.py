@@ -24,7 +24,7 @@ class BatchNorm2d(nn.BatchNorm2d):
             return super().forward(x)
         world_size = dist.get_world_size()
         moments = torch.stack([x.float().mean(dim=(0, 2, 3)), x.float().square().mean(dim=(0, 2, 3))])
-        mean, square = all_reduce(moments) / world_size  # type: ignore[no-untyped-call]
+        mean, square = all_reduce(moments) / world_size
         var = (square - mean.square()).clamp(min=0)
         with torch.no_grad():
             n = x.numel() // x.shape[1] * world_size
@@ -37,7 +37,8 @@ class BatchNorm2d(nn.BatchNorm2d):
             self.num_batches_tracked += 1
         scale = torch.rsqrt(var + self.eps) * self.weight
         shift = self.bias - mean * scale
-        return (x * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
+        y: Tensor = (x * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
+        return y
 
 
 def norm_layer(name: NormName, channels: int) -> list[nn.Module]:
