@@ -32,8 +32,8 @@ def gradient_penalty(
     as it is in the loss. Source: Gulrajani et al. (2017), equation 3 and algorithm 1.
 
     Args:
-        critic: D, from [N, …] to logits [N, …]. A condition is concatenated to both ends of the lines, or bound
-            in the function if the slope along it is to be free.
+        critic: D, from [N, …] to logits [N, …]. A condition is concatenated to both ends of the lines, or
+            bound in the function if the slope along it is to be free.
         reals: One end of each line, [N, …].
         fakes: The other end, of the same shape.
         position: Where on its line each image is taken, uniform in [0, 1); 1 is the real end. [N].

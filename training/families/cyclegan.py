@@ -133,6 +133,11 @@ class CycleGAN(Family[CycleGANConfig]):
         """Random crops and mirroring, each image by its own random numbers."""
         return Jitter(config.data.enlarge, config.data.mirror, aligned=False)
 
+    @classmethod
+    def heldout_transform(cls, config: CycleGANConfig) -> Transform | None:
+        """None: held-out images are shown as they are."""
+        return None
+
     def step(self, batch: Batch, step: int) -> None:
         """Optimises all networks once, discriminators on the pools of fakes."""
         o, engine = self.config.optimization, self.engine

@@ -89,6 +89,11 @@ class Pix2Pix(Family[Pix2PixConfig]):
         """Random crops and mirroring, the same for both images of a pair."""
         return Jitter(config.data.enlarge, config.data.mirror, aligned=True)
 
+    @classmethod
+    def heldout_transform(cls, config: Pix2PixConfig) -> Transform | None:
+        """None: held-out images are shown as they are."""
+        return None
+
     def step(self, batch: Batch, step: int) -> None:
         """Optimises both networks once, D on what G made before its own update."""
         o, engine = self.config.optimization, self.engine
