@@ -8,17 +8,23 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from training.networks.layers import binomial_filter, downsample2x, upsample2x
+from training.networks.layers import (
+    HALF_BOUND,
+    binomial_filter,
+    downsample2x,
+    first_half_resolution,
+    modulated_conv2d,
+    normalize_2nd_moment,
+    upsample2x,
+)
 from training.networks.stylegan2 import (
-    Discriminator,
     Generator,
     StyledConv,
     SynthesisNetwork,
     count_ws,
-    minibatch_stddev,
-    modulated_conv2d,
     truncate,
 )
+from training.networks.stylegan2_discriminator import Discriminator, LabelMapping, minibatch_stddev
 
 
 def parameters(module: torch.nn.Module) -> int:
@@ -26,15 +32,30 @@ def parameters(module: torch.nn.Module) -> int:
 
 
 @pytest.mark.parametrize(
-    ("resolution", "channel_base", "g_million", "d_million"),
-    [(256, 16384, 24.77, 24.00), (1024, 32768, 30.37, 29.01)],
+    ("resolution", "channel_base", "g_size", "d_size"),
+    [(256, 16384, 24_767_458, 24_001_089), (1024, 32768, 30_370_060, 29_012_513)],
 )
-def test_published_sizes(resolution, channel_base, g_million, d_million):
+def test_published_sizes(resolution, channel_base, g_size, d_size):
     with torch.device("meta"):
         g = Generator(resolution=resolution, channel_base=channel_base)
         d = Discriminator(resolution, channel_base)
-    assert round(parameters(g) / 1e6, 2) == g_million
-    assert round(parameters(d) / 1e6, 2) == d_million
+    assert parameters(g) == g_size
+    assert parameters(d) == d_size
+
+
+@pytest.mark.parametrize("resolution", [32, 64, 128, 256, 512, 1024])
+def test_every_power_of_two_has_its_networks(resolution):
+    g, d = Generator(4, 4, resolution, 2048, 4, 2), Discriminator(resolution, 2048, 4)
+    images = g(torch.randn(1, 4))
+    assert images.shape == (1, 3, resolution, resolution)
+    assert d(images).shape == (1, 1)
+
+
+def test_names_of_weights_that_checkpoints_rely_on():
+    names = Generator(8, 8, 8, 64, 8, 2).state_dict().keys()
+    assert {"mapping.w_avg", "mapping.layers.0.weight", "mapping.layers.1.bias"} <= names
+    assert {"synthesis.blocks.0.const", "synthesis.blocks.1.conv0.noise_const"} <= names
+    assert not any("embed" in name for name in names)  # an unconditional network knows no labels
 
 
 def test_w_plus_is_18_by_512_at_1024():
@@ -171,3 +192,85 @@ def test_equalised_learning_rate_scales_at_run_time():
     weight = d.blocks[0].conv0.weight
     assert weight.std().item() == pytest.approx(1.0, abs=0.02)
     assert d.blocks[0].conv0.weight_gain == pytest.approx(1 / math.sqrt(128 * 9))
+
+
+def test_a_label_enters_the_mapping_network_beside_z():
+    mapping = Generator(8, 6, 16, 128, 16, 2, c_dim=3).mapping
+    z, label = torch.randn(3, 8), torch.eye(3)
+    embedded = mapping.embed.weight.T * mapping.embed.weight_gain + mapping.embed.bias  # a row for each class
+    x = torch.cat([normalize_2nd_moment(z), normalize_2nd_moment(embedded)], dim=1)
+    for layer in mapping.layers:
+        x = layer(x)
+    torch.testing.assert_close(mapping.styles(z, label), x)
+    assert torch.equal(mapping.ws(z, label), mapping(z, label=label))
+    assert not torch.allclose(mapping.styles(z, label), mapping.styles(z, label.roll(1, 0)))
+    with pytest.raises(ValueError, match=r"needs labels, \[N, 3\]"):
+        mapping.styles(z)
+
+
+def test_a_conditional_discriminator_projects_on_its_view_of_the_label():
+    """D(x, c) = ⟨φ(x), m(c)⟩ / √width."""
+    d = Discriminator(16, 128, 16, 4, c_dim=3)
+    features = []
+    d.out.register_forward_hook(lambda module, inputs, output: features.append(output))
+    images, label = torch.randn(4, 3, 16, 16), torch.eye(3)[[0, 1, 2, 0]]
+    logits = d(images, label)
+    expected = [features[0][i] @ d.label_mapping(label)[i] / math.sqrt(16) for i in range(4)]
+    torch.testing.assert_close(logits[:, 0], torch.stack(expected))
+    assert not torch.allclose(d(images, label.roll(1, 1)), logits)
+    with pytest.raises(ValueError, match=r"needs labels, \[N, 3\]"):
+        d(images)
+
+
+def test_the_view_of_a_label_starts_at_unit_variance():
+    mapped = LabelMapping(10, 512)(torch.eye(10))
+    assert mapped.square().mean().sqrt().item() == pytest.approx(1.0, abs=0.15)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_close_and_only_where_it_was_asked_for(dtype):
+    g = Generator(8, 8, 32, 512, 16, 2, num_fp16_res=2)
+    d = Discriminator(32, 512, 16, num_fp16_res=2)
+    types = {}
+    for block in g.synthesis.blocks:
+        block.conv1.register_forward_hook(
+            lambda module, inputs, output: types.__setitem__(module.resolution, output.dtype)
+        )
+    for block in d.blocks:
+        block.conv0.register_forward_hook(
+            lambda module, inputs, output: types.__setitem__(-output.shape[-1], output.dtype)
+        )
+    z = torch.randn(4, 8)
+    images, logits = g(z), d(g(z))
+    assert set(types.values()) == {torch.float32}
+    with torch.autocast("cpu", dtype):
+        half_images = g(z)
+        half_logits = d(half_images)
+    assert {r for r, t in types.items() if t == dtype} == {16, 32, -16, -32}
+    assert half_images.dtype == half_logits.dtype == torch.float32
+    assert (half_images - images).abs().max() < 0.1 * images.abs().max()
+    assert (half_logits - logits).abs().max() < 0.1
+
+
+def test_how_many_resolutions_are_half():
+    assert [first_half_resolution(256, n) for n in (0, 1, 4, 9)] == [512, 256, 32, 8]
+
+
+def test_half_precision_survives_weights_that_overflow_it():
+    """FP16 would be at infinity before the demodulation takes the scale out again; its outcome is bounded."""
+    conv = StyledConv(8, 8, 8, 8)
+    conv.weight.data *= 1e5
+    conv.affine.bias.data.fill_(1e4)
+    x, w = torch.randn(2, 8, 8, 8), torch.randn(2, 8)
+    full, half = conv(x, w, None), conv(x.half(), w, None)
+    torch.testing.assert_close(half.float(), full, rtol=0.02, atol=0.02)
+    conv.bias.data.fill_(1e3)
+    assert conv(x.half(), w, None).max() == HALF_BOUND
+    assert conv(x, w, None).max() > HALF_BOUND
+
+
+def test_freezing_counts_from_the_image():
+    d = Discriminator(16, 128, 16)
+    d.freeze(4)  # the convolution from RGB, and the three of the first block
+    frozen = {name.rsplit(".", 1)[0] for name, p in d.named_parameters() if not p.requires_grad}
+    assert frozen == {"fromrgb", "blocks.0.conv0", "blocks.0.conv1", "blocks.0.skip"}

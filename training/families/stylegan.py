@@ -10,12 +10,13 @@ from __future__ import annotations
 import copy
 from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.augment import Augmentation
+from training.config_files import ConfigError
+from training.data.jitter import mirror_half
 from training.data.sources import DatasetError
 from training.ema import ema_decay, update_ema
 from training.engine import Batch, Engine
@@ -66,9 +67,15 @@ def build_discriminator(config: StyleGAN2Config, classes: tuple[str, ...] = ()) 
     return discriminator
 
 
-def mirror_half(sample: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
-    """Mirrors half the images left to right."""
-    return {**sample, "image": sample["image"][:, ::-1]} if rng.random() < 0.5 else sample
+def check_groups(config: StyleGAN2Config, engine: Engine) -> None:
+    """Raises ConfigError unless images that are computed together fall into groups that can be compared."""
+    together = config.optimization.batch // (engine.world_size * engine.accumulate)
+    group = config.discriminator.mbstd_group_size
+    if together % min(group, together):
+        raise ConfigError(
+            f"optimization.batch={config.optimization.batch} is computed {together} images at a time, "
+            f"which is no multiple of discriminator.mbstd_group_size={group}"
+        )
 
 
 class StyleGAN2(Family[StyleGAN2Config]):
@@ -81,6 +88,7 @@ class StyleGAN2(Family[StyleGAN2Config]):
     def __init__(self, config: StyleGAN2Config, engine: Engine, classes: tuple[str, ...] = ()) -> None:
         super().__init__(config, engine, classes)
         self.c_dim = count_classes(config, classes)
+        check_groups(config, engine)
         self.G = cast(Generator, engine.prepare(build_generator(config, classes)))
         self.D = engine.prepare(build_discriminator(config, classes))
         self.G_ema = copy.deepcopy(self.G).eval().requires_grad_(False)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeVar
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from training.augment import AugmentConfig
 from training.config import DataConfig, OptimizationConfig, RunConfig, Section
+
+N = TypeVar("N", bound="GeneratorConfig | DiscriminatorConfig")
 
 
 class GeneratorConfig(Section):
@@ -77,3 +80,23 @@ class StyleGAN2Config(RunConfig):
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
     optimization: StyleGAN2Optimization
     augment: AugmentConfig = AugmentConfig()
+
+    @field_validator("data")
+    @classmethod
+    def _doubles_from_4(cls, data: DataConfig) -> DataConfig:
+        if data.resolution & (data.resolution - 1):
+            raise PydanticCustomError(
+                "power_of_two", "resolution must be a power of two; got {found}", {"found": data.resolution}
+            )
+        return data
+
+    @field_validator("generator", "discriminator")
+    @classmethod
+    def _has_feature_maps(cls, network: N, info: ValidationInfo) -> N:
+        if "data" in info.data and network.channel_base < info.data["data"].resolution:
+            raise PydanticCustomError(
+                "feature_maps",
+                "channel_base={base} leaves no feature maps at resolution {resolution}",
+                {"base": network.channel_base, "resolution": info.data["data"].resolution},
+            )
+        return network
