@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
+import click
 import typer
 from rich.console import Console
 
 from training.errors import GantrainError
 from training.memory import keep_freed_memory
+
+if TYPE_CHECKING:
+    from training.config import Layout
+    from training.export.triton_entry import Format
 
 app = typer.Typer(
     help="""Train image GANs on real data, or on your own, and export them for serving.
@@ -46,6 +50,93 @@ def _process() -> None:
 
 
 @app.command()
+def prepare(
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Which dataset to make; a name of your own with --from. None lists them."),
+    ] = None,
+    resolution: Annotated[int | None, typer.Option(help="Side of an image in pixels.")] = None,
+    source: Annotated[
+        Path | None, typer.Option("--from", help="Folder or zip file of your own images.", show_default=False)
+    ] = None,
+    layout: Annotated[
+        str, typer.Option(help="Of your own images: images, paired (A|B, or folders A and B) or unpaired.")
+    ] = "images",
+    second: Annotated[
+        Path | None, typer.Option("--second", help="Folder of B, where --from holds A alone.")
+    ] = None,
+    labels: Annotated[
+        bool, typer.Option("--labels", help="Take the first sub-folder as the class of an image.")
+    ] = False,
+    tiles: Annotated[
+        bool, typer.Option("--tiles", help="Cut detailed tiles at full size, as super-resolution wants them.")
+    ] = False,
+    held_out: Annotated[
+        float, typer.Option(help="Share of the files that is held out for evaluation.", min=0.0, max=0.9)
+    ] = 0.1,
+    title: Annotated[str | None, typer.Option(help="What your pictures show.")] = None,
+    licence: Annotated[str, typer.Option(help="SPDX identifier of your pictures' terms.")] = "unknown",
+    attribution: Annotated[str, typer.Option(help="Whom to credit for your pictures.")] = "unknown",
+    data: DataDir = Path("data"),
+) -> None:
+    """Make a dataset: fetch, cut, split, record its licence.
+
+    Examples: gantrain prepare terrain --resolution 64   (writes data/terrain-64/)
+    · gantrain prepare cats --from ~/cats --resolution 128 --labels
+    · gantrain prepare facades --from ~/facades --layout paired --resolution 256
+    """
+    from training.data.recipes import RECIPES
+
+    if name is None:
+        for known, entry in RECIPES.items():
+            typer.echo(f"{known:28} {entry.summary}")
+        return
+    with _clear_errors():
+        if source is not None:
+            _prepare_own(
+                source,
+                data / f"{name}-{resolution or 256}",
+                layout,
+                resolution=resolution or 256,
+                second=second,
+                labels_from_subfolders=labels,
+                held_out_share=held_out,
+                tiles=tiles,
+                title=title,
+                licence=licence,
+                attribution=attribution,
+            )
+            return
+        from training.data.recipe import RecipeError, read_provenance
+
+        if name not in RECIPES:
+            raise RecipeError(
+                f"no recipe {name!r}; there are: {', '.join(RECIPES)}; your own images are named with --from"
+            )
+        entry = RECIPES[name]
+        side = resolution or entry.default_resolution
+        out = data / f"{name}-{side}"
+        with console.status("preparing…") as status:
+            entry.prepare(out, data / ".cache", side, lambda text: status.update(f"{text}…"))
+    provenance = read_provenance(out)
+    assert provenance is not None
+    counts = ", ".join(f"{n} {split}" for split, n in provenance.counts.items())
+    console.print(f"{out}: {counts}; {provenance.licence}; {provenance.attribution}", highlight=False)
+
+
+def _prepare_own(source: Path, out: Path, layout: str, **options: Any) -> None:
+    from training.data.folder import prepare_folder
+    from training.data.progress import reading
+    from training.data.recipe import RecipeError
+
+    if layout not in ("images", "paired", "unpaired"):
+        raise RecipeError(f"--layout is images, paired or unpaired; got {layout!r}")
+    with reading(console) as progress:
+        report = prepare_folder(source, out, layout=cast("Layout", layout), progress=progress, **options)
+    console.print(report.text(), highlight=False, markup=False)
+
+
+@app.command()
 def train(
     preset: Annotated[
         str | None, typer.Argument(help="Name of a preset, or a TOML file; none lists them.")
@@ -55,7 +146,8 @@ def train(
     ] = None,
     name: Annotated[str | None, typer.Option("--name", help="Public name of the model.")] = None,
     dataset: Annotated[
-        str | None, typer.Option("--dataset", help="What to learn from: a prepared dataset such as cats-128, or a path."),
+        str | None,
+        typer.Option("--dataset", help="What to learn from: a prepared dataset such as cats-128, or a path."),
     ] = None,
     data: DataDir = Path("data"),
     out: Annotated[
@@ -121,6 +213,98 @@ def train(
         again = [preset, *(f"--set {override}" for override in overrides)]
         again += [f"--out {out}"] if out else []
         console.print(f"go on with: gantrain train {' '.join(again)} --resume", soft_wrap=True)
+
+
+@app.command()
+def evaluate(
+    run: RunDir,
+    data: DataDir = Path("data"),
+    images: Annotated[int, typer.Option(help="Images of each kind that are compared.", min=100)] = 2000,
+    against: Annotated[
+        Path | None, typer.Option(help="Run of another upscaler to compare this one with.")
+    ] = None,
+    inception: Annotated[
+        Path | None,
+        typer.Option(
+            help="Weights of the Inception network of published FID figures.", envvar="GANTRAIN_INCEPTION"
+        ),
+    ] = None,
+    device: Device = None,
+) -> None:
+    """Measure a trained model on held-out images; writes metrics.json and pictures beside the checkpoint.
+
+    Examples: gantrain evaluate runs/terrain
+    · gantrain evaluate runs/photo-x4-gan --against runs/photo-x4
+    """
+    with _clear_errors():
+        from training.checkpoint import load_checkpoint
+        from training.data.progress import reading
+        from training.metrics.evaluate import evaluate as run_evaluation
+        from training.metrics.report import print_metrics
+
+        checkpoint = load_checkpoint(run)
+        other = None if against is None else load_checkpoint(against)
+        folder = run if run.is_dir() else run.parent
+        with reading(console) as progress:
+            metrics = run_evaluation(
+                checkpoint,
+                checkpoint.config.data.folder(data),
+                folder,
+                images=images,
+                against=other,
+                inception=inception,
+                device=device,
+                progress=progress,
+            )
+    print_metrics(metrics, console)
+    console.print(f"figures and pictures are in {folder}", highlight=False)
+
+
+@app.command()
+def export(
+    run: RunDir,
+    repository: Annotated[Path, typer.Option(help="Triton's model repository.")] = Path("model_repository"),
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format",
+            help="onnx (the default) or torchscript; both can be given.",
+            click_type=click.Choice(["onnx", "torchscript"]),
+        ),
+    ] = None,
+    data: DataDir = Path("data"),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace models of this name.")] = False,
+) -> None:
+    """Export a trained model to Triton's model repository, if the graph computes just what PyTorch does.
+
+    Examples: gantrain export runs/terrain --overwrite
+    · gantrain export runs/terrain --format torchscript --repository elsewhere
+    """
+    with _clear_errors():
+        from training.checkpoint import load_checkpoint
+        from training.data.recipe import read_provenance
+        from training.export.export import export_checkpoint
+        from training.metrics.evaluate import METRICS
+
+        checkpoint = load_checkpoint(run)
+        config = checkpoint.config
+        metrics = (run if run.is_dir() else run.parent) / METRICS
+        if not metrics.exists():
+            console.print(f"note: {run} was never evaluated, so the card will hold no metrics")
+        with console.status("exporting…") as status:
+            folders = export_checkpoint(
+                checkpoint,
+                repository,
+                provenance=read_provenance(config.data.folder(data)),
+                metrics=json.loads(metrics.read_text()) if metrics.exists() else None,
+                formats=cast("list[Format]", formats or ["onnx"]),
+                overwrite=overwrite,
+                command=f"gantrain train {config.name}",
+                progress=lambda text: status.update(f"{text}…"),
+            )
+    for folder in folders:
+        size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) / 2**20
+        console.print(f"{folder}: {size:.1f} MiB, equal to PyTorch")
 
 
 @contextmanager

@@ -181,8 +181,8 @@ class Engine:
         wrong = [name for name, mean in means.items() if not np.isfinite(mean)]
         if wrong:
             raise DivergedError(
-                f"{', '.join(wrong)} is not finite: the run has diverged; resume from its last checkpoint with "
-                "a smaller learning rate, or a higher precision"
+                f"{', '.join(wrong)} is not finite: the run has diverged; resume from its last checkpoint "
+                "with a smaller learning rate, or a higher precision"
             )
         return means
 
@@ -196,7 +196,7 @@ class Engine:
         return {"rng": self.rng.get_state(), "libraries": everyone, "scaler": self.scaler.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes up the state of a checkpoint; a process that was not there then starts with its own numbers."""
+        """Takes up the state of a checkpoint; a process that was not there then keeps its own numbers."""
         if state["rng"].shape == self.rng.get_state().shape:  # else the run moves between CPU and GPU
             self.rng.set_state(state["rng"])
         if self.rank < len(state["libraries"]):
@@ -260,7 +260,7 @@ def _frozen(networks: Sequence[nn.Module]) -> Iterator[None]:
 
 
 def _library_rng() -> dict[str, Any]:
-    name, keys, position, has_gauss, gauss = np.random.get_state()  # noqa: NPY002
+    name, keys, position, has_gauss, gauss = np.random.get_state()
     version, words, gauss_next = random.getstate()
     return {
         "torch": torch.get_rng_state(),
@@ -275,6 +275,6 @@ def _set_library_rng(state: Mapping[str, Any]) -> None:
     if state["cuda"] is not None and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["cuda"])
     name, keys, position, has_gauss, gauss = state["numpy"]
-    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, gauss))  # noqa: NPY002
+    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, gauss))
     version, words, gauss_next = state["python"]
     random.setstate((version, tuple(words), gauss_next))

@@ -106,7 +106,9 @@ def _train(
     family_type = FAMILIES[config.family]
     with reading(console if engine.is_main else None) as progress:
         dataset, held_out_set = (
-            open_dataset(data, family_type.layout, split, resolution=config.data.resolution, progress=progress)
+            open_dataset(
+                data, family_type.layout, split, resolution=config.data.resolution, progress=progress
+            )
             for split in ("train", "heldout")
         )
     torch.manual_seed(config.seed)  # initial weights: the same on every process
@@ -202,7 +204,7 @@ def _set_learning_rates(family: Family[Any], factor: float) -> None:
 def _seed_libraries(seed: int) -> None:
     """Seeds what layers and libraries draw from by themselves (dropout), otherwise on every process."""
     torch.manual_seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002
+    np.random.seed(seed % 2**32)
     random.seed(seed)
 
 

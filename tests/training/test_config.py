@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from training.config_files import ConfigError, load_config, preset_names
+from training.config_files import ConfigError, dataset_overrides, load_config, preset_names
 from training.families.stylegan import build_discriminator, build_generator
 
 
@@ -37,7 +37,7 @@ def test_overrides():
         ("generator.chanel_base=1", "did you mean 'generator.channel_base'"),
         ("optimization.btach=1", "did you mean 'optimization.batch'"),
         ("generator.channel_base=many", "generator.channel_base: input should be a valid integer"),
-        ("data.resolution=48", "data.resolution: value error, must be a power of two"),
+        ("data.resolution=48", "data: resolution must be a power of two"),
         ("seed", "not of the form key.path=value"),
         ("seed.x=1", "seed: input should be a valid integer"),
         ("name.x=1", "'name' is a value, not a section"),
@@ -48,9 +48,22 @@ def test_mistakes_are_explained(override, message):
         load_config("terrain", [override])
 
 
-def test_unknown_preset_lists_the_known():
-    with pytest.raises(ConfigError, match=r"there are: .*terrain"):
+def test_unknown_preset_names_the_nearest_or_lists_them():
+    with pytest.raises(ConfigError, match="did you mean 'terrain'"):
         load_config("terain")
+    with pytest.raises(ConfigError, match=r"there are: .*terrain"):
+        load_config("nothing-like-it")
+
+
+def test_a_dataset_by_name_or_by_path(tmp_path):
+    assert dataset_overrides("my-cats-128", tmp_path) == ["data.recipe=my-cats", "data.resolution=128"]
+    (tmp_path / "cats.zip").touch()
+    config = load_config("terrain", dataset_overrides(str(tmp_path / "cats.zip"), tmp_path))
+    assert config.data.folder(tmp_path / "data") == tmp_path / "cats.zip"
+    assert load_config("terrain").data.folder(tmp_path) == tmp_path / "terrain-64"
+    (tmp_path / "dogs-64").mkdir()
+    with pytest.raises(ConfigError, match=r"no dataset 'cats' .*there: dogs-64"):
+        dataset_overrides("cats", tmp_path)
 
 
 def test_a_file_of_ones_own(tmp_path):

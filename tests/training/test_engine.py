@@ -91,7 +91,9 @@ def test_accumulated_parts_train_what_a_whole_batch_trains(tiny_config, blobs, t
 
 
 def test_a_batch_that_does_not_divide_is_refused(tiny_config, blobs, tmp_path):
-    with pytest.raises(DeviceError, match=r"optimization.batch=8 does not divide .* optimization.accumulate=3"):
+    with pytest.raises(
+        DeviceError, match=r"optimization.batch=8 does not divide .* optimization.accumulate=3"
+    ):
         train(with_options(tiny_config, accumulate=3), blobs, tmp_path / "run")
 
 
