@@ -7,9 +7,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import click
 import typer
 from rich.console import Console
 
@@ -18,7 +17,6 @@ from training.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from training.config import Layout
-    from training.export.triton_entry import Format
 
 app = typer.Typer(
     help="""Train image GANs on real data, or on your own, and export them for serving.
@@ -60,7 +58,8 @@ def prepare(
         Path | None, typer.Option("--from", help="Folder or zip file of your own images.", show_default=False)
     ] = None,
     layout: Annotated[
-        str, typer.Option(help="Of your own images: images, paired (A|B, or folders A and B) or unpaired.")
+        Literal["images", "paired", "unpaired"],
+        typer.Option(help="What your own images are: pairs are A|B in one image, or folders A and B."),
     ] = "images",
     second: Annotated[
         Path | None, typer.Option("--second", help="Folder of B, where --from holds A alone.")
@@ -124,15 +123,12 @@ def prepare(
     console.print(f"{out}: {counts}; {provenance.licence}; {provenance.attribution}", highlight=False)
 
 
-def _prepare_own(source: Path, out: Path, layout: str, **options: Any) -> None:
+def _prepare_own(source: Path, out: Path, layout: Layout, **options: Any) -> None:
     from training.data.folder import prepare_folder
     from training.data.progress import reading
-    from training.data.recipe import RecipeError
 
-    if layout not in ("images", "paired", "unpaired"):
-        raise RecipeError(f"--layout is images, paired or unpaired; got {layout!r}")
     with reading(console) as progress:
-        report = prepare_folder(source, out, layout=cast("Layout", layout), progress=progress, **options)
+        report = prepare_folder(source, out, layout=layout, progress=progress, **options)
     console.print(report.text(), highlight=False, markup=False)
 
 
@@ -265,12 +261,8 @@ def export(
     run: RunDir,
     repository: Annotated[Path, typer.Option(help="Triton's model repository.")] = Path("model_repository"),
     formats: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--format",
-            help="onnx (the default) or torchscript; both can be given.",
-            click_type=click.Choice(["onnx", "torchscript"]),
-        ),
+        list[Literal["onnx", "torchscript"]] | None,
+        typer.Option("--format", help="onnx (the default) or torchscript; both can be given."),
     ] = None,
     data: DataDir = Path("data"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace models of this name.")] = False,
@@ -297,7 +289,7 @@ def export(
                 repository,
                 provenance=read_provenance(config.data.folder(data)),
                 metrics=json.loads(metrics.read_text()) if metrics.exists() else None,
-                formats=cast("list[Format]", formats or ["onnx"]),
+                formats=formats or ["onnx"],
                 overwrite=overwrite,
                 command=f"gantrain train {config.name}",
                 progress=lambda text: status.update(f"{text}…"),
