@@ -260,10 +260,10 @@ def evaluate(
 def export(
     run: RunDir,
     repository: Annotated[Path, typer.Option(help="Triton's model repository.")] = Path("model_repository"),
-    formats: Annotated[
-        list[Literal["onnx", "torchscript"]] | None,
-        typer.Option("--format", help="onnx (the default) or torchscript; both can be given."),
-    ] = None,
+    file_format: Annotated[
+        Literal["onnx", "torchscript", "both"],
+        typer.Option("--format", help="What the graphs are written as."),
+    ] = "onnx",
     data: DataDir = Path("data"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace models of this name.")] = False,
 ) -> None:
@@ -289,7 +289,7 @@ def export(
                 repository,
                 provenance=read_provenance(config.data.folder(data)),
                 metrics=json.loads(metrics.read_text()) if metrics.exists() else None,
-                formats=formats or ["onnx"],
+                formats=("onnx", "torchscript") if file_format == "both" else (file_format,),
                 overwrite=overwrite,
                 command=f"gantrain train {config.name}",
                 progress=lambda text: status.update(f"{text}…"),
