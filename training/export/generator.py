@@ -1,32 +1,30 @@
-"""Exports a StyleGAN checkpoint as the two Triton models of a generator."""
+"""A generator becomes two Triton models, `<name>-mapping` and `<name>-synthesis`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 import numpy as np
-import onnx
 import torch
+from numpy.typing import NDArray
+from torch import nn
 
-from training.checkpoint import Checkpoint
-from training.data.recipe import Provenance
+from training.directions import Directions, sefa
+from training.export.exportable import FLOATS, Arrays, Exportable, Product, Run, batch_size
+from training.export.fold import fold_batch_norms
+from training.export.golden import golden_hashes
 from training.export.graphs import MappingGraph, SynthesisGraph
-from training.export.onnx_graph import drop_output, to_onnx
-from training.export.parity import Arrays, ParityReport, check_parity
 from training.export.seeded_noise import seeded_noise
-from training.export.triton_entry import TensorSpec, TritonEntry, check_names, write_entries
-from training.families.stylegan import build_generator
-from training.networks.stylegan2 import Generator
+from training.export.triton_entry import TensorSpec
+from training.families.base import Deployable, GeneratorNetwork, MappingHalf, SynthesisHalf
+from training.networks.stylegan2 import Generator as StyleGAN2Generator
 from training.pixels import to_uint8
 
-
-def load_generator(checkpoint: Checkpoint) -> Generator:
-    """The averaged generator of a checkpoint, ready to be evaluated or exported."""
-    generator = build_generator(checkpoint.config)
-    generator.load_state_dict(checkpoint.model["G_ema"])
-    return generator.eval().requires_grad_(False)
+BATCHES = (1, 2, 5, 16)
+MAX_BATCH_SIZE = 16
+N_DIRECTIONS = 8
+"""Edit directions that are shipped."""
 
 
 def layer_groups(num_ws: int) -> dict[str, list[int]]:
@@ -38,160 +36,115 @@ def layer_groups(num_ws: int) -> dict[str, list[int]]:
     return {"coarse": layers[:4], "middle": layers[4:8], "fine": layers[8:]}
 
 
-def export_generator(
-    generator: Generator,
-    card: dict[str, Any],
-    repository: Path,
-    *,
-    version: int = 1,
-    overwrite: bool = False,
-    progress: Callable[[str], None] = lambda _: None,
-) -> list[Path]:
-    """Exports mapping and synthesis, and writes them only if both pass the parity gate.
+def generator_product(deployable: Deployable) -> Product:
+    """Mapping and synthesis of a generator.
 
     Args:
-        generator: In evaluation mode, on the CPU.
-        card: The model card: `name` and whatever is known of the model beyond its networks.
-        repository: Triton's model repository.
-        version: Version to write.
-        overwrite: Whether models of the same name are replaced.
-        progress: Told each step.
+        deployable: Its network is a `GeneratorNetwork`.
 
     Returns:
-        Folders of the two models.
-
-    Raises:
-        ParityError: If a graph differs from its network; nothing is written then.
-        ExportError: If a graph's batch axis is not dynamic; nothing is written then.
-        ModelExistsError: If a model exists and `overwrite` is false.
+        The two models.
     """
-    names = [f"{card['name']}-{role}" for role in ("mapping", "synthesis")]
-    check_names(repository, names, overwrite=overwrite)  # before minutes of work
-    progress("exporting the mapping network")
-    mapping, mapping_parity = mapping_graph(generator)
-    progress("exporting the synthesis network")
-    synthesis, synthesis_parity = synthesis_graph(generator)
-    progress("writing")
-    entries = triton_entries(
-        generator,
-        {
-            **card,
-            "parity": {"mapping": mapping_parity.model_dump(), "synthesis": synthesis_parity.model_dump()},
-        },
-        mapping,
-        synthesis,
-        version,
+    network = cast(GeneratorNetwork, deployable.network)
+    g = network.mapping
+    # Closed-form directions come from the modulation of styles, which not every generator has.
+    directions = (
+        sefa(network, min(N_DIRECTIONS, g.w_dim)) if isinstance(network, StyleGAN2Generator) else None
     )
-    return write_entries(repository, entries, overwrite=overwrite)
-
-
-def triton_entries(
-    generator: Generator,
-    card: dict[str, Any],
-    mapping: onnx.ModelProto,
-    synthesis: onnx.ModelProto,
-    version: int = 1,
-) -> list[TritonEntry]:
-    """The two Triton models of a generator, whose tensors are what the model contract says.
-
-    Args:
-        generator: The networks, for their sizes.
-        card: The model card: `name` and whatever is known of the model beyond its networks.
-        mapping: The mapping graph.
-        synthesis: The synthesis graph.
-        version: Version to write.
-
-    Returns:
-        Mapping and synthesis.
-    """
-    g, s = generator.mapping, generator.synthesis
+    models = [mapping_model(network, directions), synthesis_model(network)]
     card = {
-        **card,
-        "kind": "generator",
-        "resolution": s.resolution,
+        **deployable.card,
+        "resolution": network.synthesis.resolution,
         "z_dim": g.z_dim,
         "w_dim": g.w_dim,
         "num_ws": g.num_ws,
         "layer_groups": layer_groups(g.num_ws),
-        "classes": [],
-        "directions": [],
+        "directions": direction_cards(directions) if directions else [],
     }
-    ws = TensorSpec("ws", "TYPE_FP32", (g.num_ws, g.w_dim))
+
+    def measure(runs: Sequence[Run], runtime: str) -> dict[str, Any]:
+        mapping, synthesis = runs
+        return {"golden": golden_hashes(mapping, synthesis, models[0].inputs, runtime)}
+
+    return Product(models, card, measure)
+
+
+def direction_cards(directions: Directions) -> list[dict[str, Any]]:
+    """The edit directions as the model card lists them, in the order of `edits`."""
     return [
-        TritonEntry(
-            name=f"{card['name']}-mapping",
-            model=mapping.SerializeToString(deterministic=True),
-            inputs=[
-                TensorSpec("z", "TYPE_FP32", (g.z_dim,)),
-                TensorSpec("truncation_psi", "TYPE_FP32", (1,)),
-                TensorSpec("truncation_cutoff", "TYPE_INT32", (1,), warmup=0),
-            ],
-            outputs=[ws],
-            card={**card, "role": "mapping"},
-            version=version,
-        ),
-        TritonEntry(
-            name=f"{card['name']}-synthesis",
-            model=synthesis.SerializeToString(deterministic=True),
-            inputs=[
-                ws,
-                TensorSpec("noise_gain", "TYPE_FP32", (1,)),
-                TensorSpec("noise_seed", "TYPE_INT64", (1,), warmup=0),
-            ],
-            outputs=[TensorSpec("images", "TYPE_UINT8", (s.resolution, s.resolution, 3))],
-            card={**card, "role": "synthesis"},
-            version=version,
-        ),
+        {
+            "name": name,
+            "layers": list(directions.layers),
+            "unit": "standard deviations of w along the direction",
+            "explained": round(explained, 4),
+        }
+        for name, explained in zip(directions.names, directions.explained, strict=True)
     ]
 
 
-def mapping_graph(generator: Generator) -> tuple[onnx.ModelProto, ParityReport]:
-    """The mapping graph and how close it is to the network.
+def mapping_model(network: GeneratorNetwork, directions: Directions | None = None) -> Exportable:
+    """From latents to ws, truncated and then edited along the directions."""
+    g = network.mapping
+    vectors = None if directions is None else directions.vectors
 
-    Raises:
-        ParityError: If it is not close enough.
-        ExportError: If its batch axis is not dynamic.
-    """
-    mapping = generator.mapping
-    rng = np.random.RandomState(0)
+    def draw_cases() -> list[Arrays]:
+        rng = np.random.RandomState(0)
+        return [latents(n, rng) for n in BATCHES]
 
-    def make_inputs(n: int) -> Arrays:
-        return {
-            "z": rng.randn(n, mapping.z_dim).astype(np.float32),
+    def latents(n: int, rng: np.random.RandomState) -> Arrays:
+        inputs: Arrays = {
+            "z": rng.randn(n, g.z_dim).astype(np.float32),
             "truncation_psi": rng.uniform(-1, 1.5, (n, 1)).astype(np.float32),
-            "truncation_cutoff": rng.randint(-1, mapping.num_ws + 1, (n, 1)).astype(np.int32),
+            "truncation_cutoff": rng.randint(-1, g.num_ws + 1, (n, 1)).astype(np.int32),
         }
+        if g.c_dim:
+            inputs["label"] = random_labels(n, g.c_dim, rng)
+        if vectors is not None:
+            inputs["edits"] = rng.uniform(-3, 3, (n, len(vectors))).astype(np.float32)
+        return inputs
 
     @torch.no_grad()
     def reference(inputs: Arrays) -> Arrays:
-        ws = [
-            mapping(torch.from_numpy(z[None]), float(psi[0]), int(cutoff[0]))
-            for z, psi, cutoff in zip(*inputs.values(), strict=True)
-        ]
-        return {"ws": torch.cat(ws).numpy()}
+        w_avg = g.w_avg.numpy()
+        ws = []
+        for i in range(batch_size(inputs)):
+            label = torch.from_numpy(inputs["label"][i : i + 1]) if g.c_dim else None
+            w = g.ws(torch.from_numpy(inputs["z"][i : i + 1]), label)[0].numpy()  # [num_ws, w_dim]
+            cutoff, psi = int(inputs["truncation_cutoff"][i, 0]), inputs["truncation_psi"][i, 0]
+            truncated = np.arange(g.num_ws) < (g.num_ws if cutoff < 0 else cutoff)
+            w = np.where(truncated[:, None], w_avg + psi * (w - w_avg), w)
+            if vectors is not None:
+                w = w + np.tensordot(inputs["edits"][i], vectors.numpy(), axes=1)
+            ws.append(w)
+        return {"ws": np.stack(ws).astype(np.float32)}
 
-    example = {name: torch.from_numpy(value) for name, value in make_inputs(2).items()}
-    model = to_onnx(MappingGraph(mapping), example, ["ws"])
-    return model, check_parity(model, make_inputs, reference)
+    inputs = [
+        TensorSpec("z", "TYPE_FP32", (g.z_dim,)),
+        TensorSpec("truncation_psi", "TYPE_FP32", (1,)),
+        TensorSpec("truncation_cutoff", "TYPE_INT32", (1,), zero=True),
+    ]
+    if g.c_dim:
+        inputs.append(TensorSpec("label", "TYPE_FP32", (g.c_dim,)))
+    if vectors is not None:
+        inputs.append(TensorSpec("edits", "TYPE_FP32", (len(vectors),)))
+    graph = MappingGraph(g, vectors)
+    return Exportable("mapping", graph, inputs, [_ws(g)], MAX_BATCH_SIZE, draw_cases, reference)
 
 
-def synthesis_graph(generator: Generator) -> tuple[onnx.ModelProto, ParityReport]:
-    """The synthesis graph and how close it is to the network, before and after rounding to UINT8.
+def synthesis_model(network: GeneratorNetwork) -> Exportable:
+    """From ws and a choice of noise to images, compared before and after rounding to UINT8."""
+    g, synthesis = network.mapping, network.synthesis
 
-    Raises:
-        ParityError: If it is not close enough.
-        ExportError: If its batch axis is not dynamic.
-    """
-    synthesis = generator.synthesis
-    resolutions = [conv.resolution for conv in synthesis.styled_convs()]
-    rng = np.random.RandomState(0)
+    def draw_cases() -> list[Arrays]:
+        rng = np.random.RandomState(0)
+        return [styles(n, rng) for n in BATCHES]
 
-    def make_inputs(n: int) -> Arrays:
-        z = torch.from_numpy(rng.randn(n, generator.mapping.z_dim).astype(np.float32))
-        with torch.no_grad():
-            ws = generator.mapping(z)
+    @torch.no_grad()
+    def styles(n: int, rng: np.random.RandomState) -> Arrays:
+        z = torch.from_numpy(rng.randn(n, g.z_dim).astype(np.float32))
+        label = torch.from_numpy(random_labels(n, g.c_dim, rng)) if g.c_dim else None
         return {
-            "ws": ws.numpy(),
+            "ws": np.ascontiguousarray(g.ws(z, label).numpy()),
             "noise_gain": rng.uniform(0, 1, (n, 1)).astype(np.float32),
             "noise_seed": np.where(rng.rand(n, 1) < 0.3, -1, rng.randint(0, 2**53, (n, 1))),
         }
@@ -199,67 +152,38 @@ def synthesis_graph(generator: Generator) -> tuple[onnx.ModelProto, ParityReport
     @torch.no_grad()
     def reference(inputs: Arrays) -> Arrays:
         images = []
+        constant = synthesis.constant_noise()
+        resolutions = [layer.shape[-1] for layer in constant]
         for ws, gain, seed in zip(*inputs.values(), strict=True):
-            if seed[0] < 0:
-                noise = synthesis.constant_noise()
-            else:
+            noise = constant
+            if seed[0] >= 0 and resolutions:
                 noise = seeded_noise(torch.from_numpy(seed[None]), resolutions)
             images.append(synthesis(torch.from_numpy(ws[None]), [layer * float(gain[0]) for layer in noise]))
-        pixels = torch.cat(images)
-        return {"images": to_uint8(pixels).permute(0, 2, 3, 1).numpy(), "pixels": pixels.numpy()}
+        floats = torch.cat(images).permute(0, 2, 3, 1)
+        return {"images": to_uint8(floats).numpy(), FLOATS: floats.numpy()}
 
-    checked = unchecked_synthesis_graph(generator)
-    report = check_parity(checked, make_inputs, reference)
-    # What is shipped lacks the float output, so ONNX Runtime may fuse it otherwise: it is checked by itself.
-    model = drop_output(checked, "pixels")
-    shipped = check_parity(model, make_inputs, reference)
-    report.max_level_error = max(report.max_level_error, shipped.max_level_error)
-    return model, report
-
-
-def unchecked_synthesis_graph(generator: Generator, graph: SynthesisGraph | None = None) -> onnx.ModelProto:
-    """The synthesis graph with a second output `pixels`, the floats that `images` was rounded from.
-
-    Args:
-        generator: The networks.
-        graph: What to export in place of the usual graph.
-
-    Raises:
-        ExportError: If its batch axis is not dynamic.
-    """
-    n, synthesis = 2, generator.synthesis
-    example = {
-        "ws": torch.zeros(n, synthesis.num_ws, synthesis.w_dim),
-        "noise_gain": torch.ones(n, 1),
-        "noise_seed": torch.zeros(n, 1, dtype=torch.int64),
-    }
-    return to_onnx(graph or SynthesisGraph(synthesis), example, ["images", "pixels"])
+    side = synthesis.resolution
+    folded = cast(SynthesisHalf, fold_batch_norms(cast(nn.Module, synthesis)))
+    return Exportable(
+        "synthesis",
+        SynthesisGraph(folded),
+        [
+            _ws(g),
+            TensorSpec("noise_gain", "TYPE_FP32", (1,)),
+            TensorSpec("noise_seed", "TYPE_INT64", (1,), zero=True),
+        ],
+        [TensorSpec("images", "TYPE_UINT8", (side, side, 3))],
+        MAX_BATCH_SIZE,
+        draw_cases,
+        reference,
+    )
 
 
-def model_card(
-    checkpoint: Checkpoint, provenance: Provenance | None, metrics: dict[str, Any] | None, command: str
-) -> dict[str, Any]:
-    """What is known of a trained model, for people and for the gateway.
+def random_labels(n: int, c_dim: int, rng: np.random.RandomState) -> NDArray[np.float32]:
+    """One-hot labels, [n, c_dim]."""
+    labels: NDArray[np.float32] = np.eye(c_dim, dtype=np.float32)[rng.randint(0, c_dim, n)]
+    return labels
 
-    Args:
-        checkpoint: The trained run.
-        provenance: Where its images come from, if a recipe made them.
-        metrics: What `gantrain evaluate` measured, if it did.
-        command: How to train it again.
-    """
-    config = checkpoint.config
-    return {
-        "name": config.name,
-        "family": "stylegan2",
-        "title": config.title,
-        # Weights are the project's own work; the images' terms stand with the dataset.
-        "licence": "Apache-2.0",
-        "dataset": None if provenance is None else provenance.model_dump(),
-        "metrics": metrics or {},
-        "training_command": command,
-        "training": {
-            "kimg": round(checkpoint.kimg, 1),
-            "minutes": round(checkpoint.seconds / 60),
-            "config": config.model_dump(),
-        },
-    }
+
+def _ws(g: MappingHalf) -> TensorSpec:
+    return TensorSpec("ws", "TYPE_FP32", (g.num_ws, g.w_dim))

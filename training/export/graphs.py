@@ -1,44 +1,76 @@
-"""The graphs that are deployed: a generator's networks with truncation, noise and UINT8 pixels inside."""
+"""The graphs of a generator: its halves with labels, truncation, edits, noise and UINT8 pixels inside."""
 
 from __future__ import annotations
+
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from training.export.exportable import Graph
 from training.export.seeded_noise import seeded_noise
-from training.networks.stylegan2 import MappingNetwork, SynthesisNetwork, truncate
+from training.families.base import MappingHalf, SynthesisHalf
+from training.networks.stylegan2 import truncate
 from training.pixels import to_uint8
 
 
-class MappingGraph(nn.Module):
-    """Latents to truncated ws, by the model contract.
+class MappingGraph(Graph):
+    """Latents to truncated and edited ws, by the model contract.
 
     Args:
         mapping: The mapping network.
+        directions: Edit directions, [n_directions, num_ws, w_dim], if the model ships any.
     """
 
-    def __init__(self, mapping: MappingNetwork) -> None:
+    directions: Tensor | None
+
+    def __init__(self, mapping: MappingHalf, directions: Tensor | None = None) -> None:
         super().__init__()
-        self.mapping = mapping
+        self.mapping = cast(nn.Module, mapping)
+        self.register_buffer("directions", directions)
 
-    def forward(self, z: Tensor, truncation_psi: Tensor, truncation_cutoff: Tensor) -> Tensor:
-        """From z [N, z_dim] FP32, truncation_psi [N, 1] FP32, truncation_cutoff [N, 1] INT32 → ws."""
-        ws = self.mapping.broadcast(self.mapping.styles(z))
-        return truncate(ws, self.mapping.w_avg, truncation_psi, truncation_cutoff)
+    def forward(
+        self,
+        z: Tensor,
+        truncation_psi: Tensor,
+        truncation_cutoff: Tensor,
+        label: Tensor | None = None,
+        edits: Tensor | None = None,
+    ) -> Tensor:
+        """Makes ws.
+
+        Args:
+            z: [N, z_dim] FP32.
+            truncation_psi: [N, 1] FP32.
+            truncation_cutoff: [N, 1] INT32.
+            label: [N, c_dim] FP32, of a conditional generator alone.
+            edits: [N, n_directions] FP32, how far to go along each direction, if there are any.
+
+        Returns:
+            [N, num_ws, w_dim].
+        """
+        mapping = cast(MappingHalf, self.mapping)
+        ws = truncate(mapping.ws(z, label), mapping.w_avg, truncation_psi, truncation_cutoff)
+        if self.directions is not None and edits is not None:
+            moved = edits @ self.directions.flatten(1)  # [N, num_ws · w_dim]
+            ws = ws + moved.unflatten(1, self.directions.shape[1:])
+        return ws
 
 
-class SynthesisGraph(nn.Module):
+class SynthesisGraph(Graph):
     """ws and a choice of noise to UINT8 pixels, by the model contract.
+
+    A generator that takes no noise keeps the inputs, without any effect.
 
     Args:
         synthesis: The synthesis network.
     """
 
-    def __init__(self, synthesis: SynthesisNetwork) -> None:
+    def __init__(self, synthesis: SynthesisHalf) -> None:
         super().__init__()
-        self.synthesis = synthesis
+        self.synthesis = cast(nn.Module, synthesis)
 
-    def forward(self, ws: Tensor, noise_gain: Tensor, noise_seed: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, ws: Tensor, noise_gain: Tensor, noise_seed: Tensor) -> Any:
         """Synthesises images.
 
         Args:
@@ -47,13 +79,12 @@ class SynthesisGraph(nn.Module):
             noise_seed: [N, 1] INT64; negative means the model's constant noise.
 
         Returns:
-            UINT8 pixels [N, H, W, 3], and the images they were rounded from, [N, 3, H, W] FP32.
+            UINT8 pixels [N, H, W, 3], and the images they were rounded from, [N, H, W, 3] FP32, if asked for.
         """
-        convs = self.synthesis.styled_convs()
+        synthesis = cast(SynthesisHalf, self.synthesis)
+        constant = synthesis.constant_noise()
+        seeded = seeded_noise(noise_seed, [layer.shape[-1] for layer in constant]) if constant else []
         gain, is_seeded = noise_gain[:, :, None, None], noise_seed[:, :, None, None] >= 0
-        seeded = seeded_noise(noise_seed, [conv.resolution for conv in convs])
-        noise = [
-            torch.where(is_seeded, s, conv.noise_const) * gain for conv, s in zip(convs, seeded, strict=True)
-        ]
-        images: Tensor = self.synthesis(ws, noise)
-        return to_uint8(images).permute(0, 2, 3, 1), images
+        noise = [torch.where(is_seeded, s, c) * gain for s, c in zip(seeded, constant, strict=True)]
+        images = synthesis(ws, noise).permute(0, 2, 3, 1)
+        return self.pixels(to_uint8(images), images)

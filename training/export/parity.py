@@ -1,19 +1,15 @@
-"""The parity gate: a graph may be written only if ONNX Runtime computes what PyTorch computes."""
+"""The parity gate: a file may be written only if its runtime computes what the network computes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
-import onnx
-from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from training.errors import GantrainError
+from training.export.exportable import Case, Run, batch_size
 
-Arrays = dict[str, NDArray[np.generic]]
-
-BATCHES = (1, 2, 5, 16)
 MAX_ABS_ERROR = 1e-4
 MAX_LEVEL_ERROR = 1
 
@@ -23,61 +19,58 @@ class ParityError(GantrainError):
 
 
 class ParityReport(BaseModel):
-    """How far a graph is from the network it was made from, over all batches tried.
+    """How far a file is from the network it was made from, over all cases tried.
 
     Attributes:
+        runtime: What computed the file.
         batches: Batch sizes that were run.
+        sizes: Heights and widths that were run, where they are not fixed.
         max_abs_error: Largest difference of a float output.
         max_level_error: Largest difference of a UINT8 output, in levels of 255.
     """
 
-    batches: list[int]
+    runtime: str
+    batches: list[int] = []
+    sizes: list[tuple[int, int]] = []
     max_abs_error: float = 0.0
     max_level_error: int = 0
 
 
-def check_parity(
-    model: onnx.ModelProto,
-    make_inputs: Callable[[int], Arrays],
-    reference: Callable[[Arrays], Arrays],
-    batches: Sequence[int] = BATCHES,
-) -> ParityReport:
-    """Runs a model in ONNX Runtime on the CPU beside its PyTorch network.
+def check_parity(run: Run, cases: Iterable[Case], report: ParityReport) -> None:
+    """Runs an exported file beside its network.
 
     Args:
-        model: The graph.
-        make_inputs: Inputs by name for a batch size; each call may draw new ones.
-        reference: The network's outputs by name for those inputs; outputs the graph lacks are ignored.
-        batches: Batch sizes to try, every one of which the graph must take.
-
-    Returns:
-        The largest differences seen.
+        run: Computes the file.
+        cases: Inputs, every batch and size of which the file must take, and what the network makes of each
+            sample alone. Outputs the file lacks are ignored.
+        report: Takes up the largest differences.
 
     Raises:
-        ParityError: If the graph refuses a batch, an output has another shape or type, a float output
+        ParityError: If the file refuses a batch, an output has another shape or type, a float output
             differs by more than 1e-4, or a UINT8 output by more than one level.
     """
-    import onnxruntime as ort  # heavy, and missing where only training is done
-
-    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    report = ParityReport(batches=list(batches))
-    for n in batches:
-        inputs = make_inputs(n)
+    for case in cases:
+        n = batch_size(case.inputs)
+        image = next((array for array in case.inputs.values() if array.ndim == 4), None)
+        size = None if image is None else (image.shape[1], image.shape[2])
+        where = f"batch {n}" + (f" of {size[0]}×{size[1]}" if size else "")
         try:
-            results = dict(zip(names, session.run(names, inputs), strict=True))
-        except Exception as error:  # ONNX Runtime raises a type of its own for each failure
-            raise ParityError(f"the graph refuses a batch of {n}: {error}") from error
-        expected = reference(inputs)
+            results = run(case.inputs)
+        except Exception as error:  # runtimes raise types of their own for each failure
+            raise ParityError(f"the graph refuses a {where}: {error}") from error
+        if n not in report.batches:
+            report.batches.append(n)
+        if size and size not in report.sizes:
+            report.sizes.append(size)
         for name, got in results.items():
-            want = expected[name]
+            want = case.expected[name]
             if got.shape != want.shape or got.dtype != want.dtype:
                 raise ParityError(
-                    f"{name} at batch {n} is {got.dtype}{list(got.shape)}, not {want.dtype}{list(want.shape)}"
+                    f"{name} at {where} is {got.dtype}{list(got.shape)}, not {want.dtype}{list(want.shape)}"
                 )
             difference = float(np.abs(got.astype(np.float64) - want.astype(np.float64)).max())
             if not np.isfinite(difference):
-                raise ParityError(f"{name} at batch {n} is not finite")
+                raise ParityError(f"{name} at {where} is not finite")
             if got.dtype == np.uint8:
                 report.max_level_error = max(report.max_level_error, int(difference))
             else:
@@ -88,4 +81,3 @@ def check_parity(
         )
     if report.max_level_error > MAX_LEVEL_ERROR:
         raise ParityError(f"pixels differ from PyTorch by {report.max_level_error} levels; 1 passes")
-    return report

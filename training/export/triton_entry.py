@@ -1,4 +1,4 @@
-"""Entries of Triton's model repository: `<model>/config.pbtxt` and `<model>/<version>/model.onnx`."""
+"""Entries of Triton's model repository: `<model>/config.pbtxt` and `<model>/<version>/model.{onnx,pt}`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,16 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from training.errors import GantrainError
 
-MAX_BATCH_SIZE = 16
+Format = Literal["onnx", "torchscript"]
+BACKENDS: dict[Format, tuple[str, str]] = {
+    "onnx": ("onnxruntime", "model.onnx"),
+    "torchscript": ("pytorch", "model.pt"),
+}
+"""Triton's backend for each format, and the name it gives the model file."""
 QUEUEING = """\
 # Without a queue policy: with one, whatever it says, the batcher of Triton 2.51 stands still for 500 ms at a
 # time under bursts. The gateway bounds the queue, and its deadlines and cancellations empty it.
@@ -32,14 +37,16 @@ class TensorSpec:
     Attributes:
         name: Its name in the graph.
         data_type: Triton's name of the type, such as `TYPE_FP32`.
-        dims: Its shape.
-        warmup: Value of every element during warm-up; None warms up with random data.
+        dims: Its shape; −1 is any length.
+        zero: Whether it is zero during warm-up, and not random.
+        warmup_dims: Its shape during warm-up, if `dims` leaves it open.
     """
 
     name: str
     data_type: str
     dims: tuple[int, ...]
-    warmup: int | None = None
+    zero: bool = False
+    warmup_dims: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -48,9 +55,11 @@ class TritonEntry:
 
     Attributes:
         name: Triton's name of the model.
-        model: The serialised ONNX model.
-        inputs: What it takes.
-        outputs: What it gives.
+        model: The model file.
+        inputs: What it takes, in the order of the graph's arguments.
+        outputs: What it gives, in the order of the graph's results.
+        max_batch_size: Largest batch that Triton may make.
+        format: What the file is.
         card: The model card, without `digest`, which is computed here.
         version: The version folder.
     """
@@ -59,6 +68,8 @@ class TritonEntry:
     model: bytes
     inputs: Sequence[TensorSpec]
     outputs: Sequence[TensorSpec]
+    max_batch_size: int
+    format: Format = "onnx"
     card: Mapping[str, Any] = field(default_factory=dict)
     version: int = 1
 
@@ -74,12 +85,12 @@ def config_pbtxt(entry: TritonEntry) -> str:
     card = json.dumps(json.dumps({**entry.card, "digest": entry.digest}, indent=1))
     return f"""\
 name: "{entry.name}"
-backend: "onnxruntime"
-max_batch_size: {MAX_BATCH_SIZE}
+backend: "{BACKENDS[entry.format][0]}"
+max_batch_size: {entry.max_batch_size}
 {_tensors("input", entry.inputs)}{_tensors("output", entry.outputs)}\
 instance_group {{ count: 1 kind: KIND_AUTO }}
 {QUEUEING}\
-{_warmup(entry.inputs, 1)}{_warmup(entry.inputs, MAX_BATCH_SIZE)}\
+{_warmup(entry.inputs, 1)}{_warmup(entry.inputs, entry.max_batch_size)}\
 parameters {{ key: "card" value {{ string_value: {card} }} }}
 """
 
@@ -94,8 +105,8 @@ def _tensors(kind: str, tensors: Sequence[TensorSpec]) -> str:
 def _warmup(inputs: Sequence[TensorSpec], batch: int) -> str:
     lines = "".join(
         f'  inputs {{ key: "{t.name}" value {{ data_type: {t.data_type} '
-        f"dims: [ {', '.join(map(str, t.dims))} ] "
-        f"{'random_data' if t.warmup is None else 'zero_data'}: true }} }}\n"
+        f"dims: [ {', '.join(map(str, t.warmup_dims or t.dims))} ] "
+        f"{'zero_data' if t.zero else 'random_data'}: true }} }}\n"
         for t in inputs
     )
     return f'model_warmup {{\n  name: "batch of {batch}"\n  batch_size: {batch}\n{lines}}}\n'
@@ -131,7 +142,7 @@ def write_entries(repository: Path, entries: Sequence[TritonEntry], *, overwrite
         for entry in entries:
             folder = stage / "new" / entry.name / str(entry.version)
             folder.mkdir(parents=True)
-            (folder / "model.onnx").write_bytes(entry.model)
+            (folder / BACKENDS[entry.format][1]).write_bytes(entry.model)
             (folder.parent / "config.pbtxt").write_text(config_pbtxt(entry), encoding="utf-8")
         (stage / "old").mkdir()
         for entry, target in zip(entries, targets, strict=True):
