@@ -83,6 +83,8 @@ def parse_config(tree: Mapping[str, Any]) -> RunConfig:
             raise ConfigError(
                 f"unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else "")
             ) from None
+        if not key:  # found by looking at several keys, which the message names
+            raise ConfigError(problem["msg"].removeprefix("Value error, ")) from None
         raise ConfigError(f"{key}: {problem['msg'].lower()}") from None
 
 
