@@ -36,7 +36,7 @@ def write_images(folder: Path, images: Iterable[tuple[str, Pixels]]) -> int:
         LayoutError: If a name leads out of the folder or comes twice.
     """
     seen: set[str] = set()
-    with _atomic_folder(folder) as part:
+    with atomic_folder(folder) as part:
         for name, pixels in images:
             relative = PurePosixPath(name)
             if not relative.name or relative.is_absolute() or ".." in relative.parts:
@@ -74,8 +74,15 @@ def _side_by_side(pairs: Iterable[tuple[str, Pixels, Pixels]]) -> Iterator[tuple
 
 
 @contextmanager
-def _atomic_folder(folder: Path) -> Iterator[Path]:
-    """A folder beside `folder` that takes its place when the block ends without an error."""
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Makes a folder whole or not at all.
+
+    Args:
+        folder: Where it will be; an older one stays untouched until then.
+
+    Yields:
+        An empty folder beside `folder` that takes its place when the block ends without an error.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:

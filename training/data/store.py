@@ -184,6 +184,8 @@ class ImageStore:
             return _File(str(error), 1, size)
         shape = (pixels.shape[0], pixels.shape[1])
         problem = self._check(*shape)
+        if problem is None and pixels.size != height * width * 3:
+            problem = f"is {shape[1]}×{shape[0]}, and its header says {width}×{height}"
         if problem is None and self._pixels is not None:
             self._pixels[self._offsets[index] : self._offsets[index + 1]] = pixels.reshape(-1)
         return _File(problem, frames, shape)
