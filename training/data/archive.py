@@ -9,7 +9,7 @@ import io
 import json
 import sys
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -21,30 +21,33 @@ from training.data.store import ImageStore, SizeCheck
 from training.files import atomic_write
 
 
-def write_archive(path: Path, images: Iterable[Pixels], labels: list[int] | None = None) -> int:
+def write_archive(
+    path: Path, images: Iterable[Pixels], labels: list[int] | None = None, names: Sequence[str] | None = None
+) -> int:
     """Writes images to an archive, whole or not at all.
 
     Args:
         path: The zip file to make.
         images: UINT8 arrays, [H, W, 3].
         labels: A class for each image, in order; may still be filled while the images are made.
+        names: What to call each image, without an ending; numbered as NVIDIA's tools do if not given.
 
     Returns:
         How many images were written.
     """
-    names: list[str] = []
+    written: list[str] = []
     path.parent.mkdir(parents=True, exist_ok=True)
     # Stored, not deflated: PNG does not shrink again. A fixed date makes equal data equal bytes.
     with atomic_write(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
         for index, image in enumerate(images):
-            name = f"{index // 1000:05d}/img{index:08d}.png"
+            name = f"{names[index] if names else f'{index // 1000:05d}/img{index:08d}'}.png"
             png = io.BytesIO()
             Image.fromarray(image).save(png, "PNG")
             archive.writestr(zipfile.ZipInfo(name), png.getvalue())
-            names.append(name)
-        rows = None if labels is None else [[n, c] for n, c in zip(names, labels, strict=True)]
+            written.append(name)
+        rows = None if labels is None else [[n, c] for n, c in zip(written, labels, strict=True)]
         archive.writestr(zipfile.ZipInfo("dataset.json"), json.dumps({"labels": rows}))
-    return len(names)
+    return len(written)
 
 
 def read_archive(path: Path, resolution: int | None = None) -> Pixels:

