@@ -77,7 +77,8 @@ class VGGDistance(nn.Module):
         """Two batches [N, 3, H, W] in [0, 1] → [N]."""
         with torch.no_grad():
             wanted = self.net(targets)
-        return (self.net(images) - wanted).abs().mean(dim=(1, 2, 3))
+        difference: Tensor = self.net(images) - wanted
+        return difference.abs().mean(dim=(1, 2, 3))
 
 
 class EfficientNetDistance(nn.Module):

@@ -100,8 +100,8 @@ class SRGAN(Family[SRGANConfig]):
 
     def compare_pixels(self, images: Tensor, targets: Tensor) -> Tensor:
         """Mean absolute or squared difference. Scalar."""
-        distance = F.l1_loss if self.config.loss.pixel == "l1" else F.mse_loss
-        loss = distance(images.float(), targets)
+        difference = images.float() - targets
+        loss = (difference.abs() if self.config.loss.pixel == "l1" else difference.square()).mean()
         self.engine.report("loss/pixel", loss)
         return loss
 

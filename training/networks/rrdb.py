@@ -95,4 +95,5 @@ class DenseBlock(nn.Module):
         seen = x
         for i in range(4):
             seen = torch.cat([seen, F.leaky_relu(self.get_submodule(f"conv{i + 1}")(seen), 0.2)], dim=1)
-        return x + RESIDUAL_SCALE * self.get_submodule("conv5")(seen)
+        result: Tensor = x + RESIDUAL_SCALE * self.get_submodule("conv5")(seen)
+        return result

@@ -64,10 +64,9 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.body = nn.Sequential(*_conv3(features, norm), nn.PReLU(), *_conv3(features, norm))
         if norm == "none":
-            last = self.body[-1]
             with torch.no_grad():
-                last.weight.mul_(RESIDUAL_GAIN)
-                last.bias.mul_(RESIDUAL_GAIN)
+                for parameter in self.body[-1].parameters():
+                    parameter.mul_(RESIDUAL_GAIN)
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, features, H, W] → the same shape."""
