@@ -118,11 +118,12 @@ class SRGAN(Family[SRGANConfig]):
         l_adversarial = self.adversarial.generator(self.D(fakes))
         engine.report("loss/perceptual", l_perceptual)
         engine.report("loss/G", l_adversarial)
-        return (
+        loss: Tensor = (
             weights.pixel_weight * l_pixel
             + weights.perceptual_weight * l_perceptual
             + weights.adversarial_weight * l_adversarial
         )
+        return loss
 
     def discriminator_loss(self, part: Batch) -> Tensor:
         """The discriminator's side of the game, on real crops and enlarged ones."""
