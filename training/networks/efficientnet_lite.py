@@ -68,17 +68,22 @@ class FoldedConv(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.stride = stride
         self.activate = activate
-        total = kernel - stride  # of rows and of columns; the odd one comes last
-        self.pad = (total // 2, total - total // 2)
+        self.kernel = kernel
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, I, H, W] → [N, O, H / stride, W / stride]."""
-        before, after = self.pad
-        if before != after:
-            x = F.pad(x, (before, after, before, after))
-            before = 0
-        y = F.conv2d(x, self.weight, self.bias, self.stride, before, groups=self.groups)
+        """[N, I, H, W] → [N, O, ⌈H / stride⌉, ⌈W / stride⌉]."""
+        if self.stride == 1:
+            y = F.conv2d(x, self.weight, self.bias, padding=self.kernel // 2, groups=self.groups)
+        else:
+            (top, bottom), (left, right) = (self._padding(n) for n in x.shape[2:])
+            x = F.pad(x, (left, right, top, bottom))
+            y = F.conv2d(x, self.weight, self.bias, self.stride, groups=self.groups)
         return F.relu6(y, inplace=True) if self.activate else y
+
+    def _padding(self, n: int) -> tuple[int, int]:
+        """Rows before and after n rows that make ⌈n / stride⌉ of them; the odd one comes last."""
+        total = max((-(-n // self.stride) - 1) * self.stride + self.kernel - n, 0)
+        return total // 2, total - total // 2
 
     def fold(self, weights: Mapping[str, Tensor], conv: str, bn: str) -> None:
         """Takes up a convolution and the batch normalisation after it: w γ/σ and β − μ γ/σ."""
