@@ -16,11 +16,10 @@ from torch.nn import functional as F
 
 from training.augment import Augmentation
 from training.config_files import ConfigError
-from training.data.jitter import mirror_half
 from training.data.sources import DatasetError
 from training.ema import ema_decay, update_ema
 from training.engine import Batch, Engine
-from training.families.base import Deployable, Family, State, TransferError, Transform
+from training.families.base import Deployable, Family, State, TransferError
 from training.families.stylegan_config import StyleGAN2Config
 from training.losses import l_logistic_d, l_nonsaturating_g
 from training.networks.stylegan2 import Generator, MappingNetwork
@@ -281,11 +280,6 @@ class StyleGAN2(Family[StyleGAN2Config]):
         if all(" 0 of " in note for note in notes):
             raise TransferError("nothing of these weights fits the networks of this run")
         return ", ".join(notes)
-
-    @classmethod
-    def transform(cls, config: StyleGAN2Config) -> Transform | None:  # type: ignore[override]
-        """Mirrors half the images if asked to."""
-        return mirror_half if config.data.mirror else None
 
     @classmethod
     def deployables(cls, config: StyleGAN2Config, classes: tuple[str, ...], state: State) -> list[Deployable]:
