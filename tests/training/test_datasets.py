@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import pickle
 import struct
 import zipfile
 from pathlib import Path
@@ -312,6 +313,13 @@ def test_a_dataset_beyond_the_limit_is_checked_once(tmp_path, packed, monkeypatc
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
     with pytest.raises(DatasetError, match="cannot be used"):
         reopen()
+
+
+@pytest.mark.parametrize("ram_limit", [0, 1000])
+def test_datasets_travel_to_other_processes(tmp_path, ram_limit):
+    write_archive(tmp_path / "train.zip", noise(3))
+    dataset = open_dataset(tmp_path, "images", "train", ram_limit=ram_limit)
+    assert np.array_equal(pixels(pickle.loads(pickle.dumps(dataset))), noise(3))
 
 
 def test_a_dataset_on_a_read_only_disk_opens(tmp_path, monkeypatch):

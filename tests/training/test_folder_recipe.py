@@ -68,6 +68,7 @@ def test_pictures_are_cropped_resized_and_split_by_name(photos, tmp_path):
             for n in chosen
         ]
         assert np.array_equal(images(out, split, resolution=16), expected)
+        assert open_dataset(out, "images", split).names == [f"{n}.png" for n in chosen]
         assert report.counts[split] == len(chosen) > 1
     record = read_provenance(out)
     assert record.counts == report.counts
@@ -158,6 +159,16 @@ def test_what_cannot_be_used_is_left_out_and_listed(photos, tmp_path):
     assert (tmp_path / "out" / "report.txt").read_text() == f"{report.text(None)}\n"
     assert "4 files were left out" in report.text()
     assert "and 3 more, see" in report.text(1)
+
+
+def test_files_that_differ_in_their_ending_alone_are_both_kept(photos, tmp_path):
+    save(photos / "day" / "p01.bmp", picture(90))
+    prepare_folder(photos, tmp_path / "out", resolution=16, labels_from_subfolders=True)
+    names = [
+        n for split in ("train", "heldout") for n in open_dataset(tmp_path / "out", "images", split).names
+    ]
+    assert len(names) == 31
+    assert {"day/p01.png", "day/p01.png.png"} < set(names)
 
 
 def test_small_pictures_are_enlarged_when_asked(tmp_path):

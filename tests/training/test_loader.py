@@ -191,7 +191,7 @@ def start(folder: Path, end: str) -> tuple[subprocess.Popen[str], list[psutil.Pr
     return run, workers
 
 
-def outcome(run: subprocess.Popen[str], workers: list[psutil.Process], seconds: float = 20) -> str:
+def outcome(run: subprocess.Popen[str], workers: list[psutil.Process], seconds: float = 60) -> str:
     """What a run wrote to stderr; fails if it or a worker of it does not end in time."""
     try:
         _, stderr = run.communicate(timeout=seconds)

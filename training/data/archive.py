@@ -30,7 +30,8 @@ def write_archive(
         path: The zip file to make.
         images: UINT8 arrays, [H, W, 3].
         labels: A class for each image, in order; may still be filled while the images are made.
-        names: What to call each image, without an ending; numbered as NVIDIA's tools do if not given.
+        names: What to call each image, without an ending; may still be filled while the images are made. If
+            not given they are numbered, as NVIDIA's tools do.
 
     Returns:
         How many images were written.
@@ -40,7 +41,8 @@ def write_archive(
     # Stored, not deflated: PNG does not shrink again. A fixed date makes equal data equal bytes.
     with atomic_write(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
         for index, image in enumerate(images):
-            name = f"{names[index] if names else f'{index // 1000:05d}/img{index:08d}'}.png"
+            stem = f"{index // 1000:05d}/img{index:08d}" if names is None else names[index]
+            name = f"{stem}.png"
             png = io.BytesIO()
             Image.fromarray(image).save(png, "PNG")
             archive.writestr(zipfile.ZipInfo(name), png.getvalue())

@@ -53,7 +53,7 @@ def find_domains(source: Path, second: Path | None, layout: Layout) -> list[Doma
         raise RecipeError(f"{source} holds no folders A and B; name the folder of B as well")
     if layout == "paired":
         return [_single(open_source(source), halves=True)]
-    # An archive numbers its images, so that files here may share a name but for the ending.
+    # Here files may share a name but for the ending: an archive can keep both.
     whole = open_source(source)
     return [Domain("", [whole], [Item(_stem(name), (_file(whole, name),)) for name in whole.names], [])]
 

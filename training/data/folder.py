@@ -218,18 +218,25 @@ def _write(
     *,
     tiles: bool,
 ) -> int:
-    """Writes one part of a dataset; returns how many images it holds."""
+    """Writes one part of a dataset, named as its sources are; returns how many images it holds."""
+    ending = "-{:03}" if tiles else ""
     if layout == "images":
         own: list[int] = []
+        names: list[str] = []
 
         def pixels() -> Iterator[Pixels]:
+            seen: set[str] = set()
             for item, images in taken:
-                for (image,) in images:
-                    own.extend([labels[item.files[0].name]] if labels else [])
+                file = item.files[0].name
+                name = file if item.name in seen else item.name  # a.png may lie beside a.jpg
+                seen.add(item.name)
+                for number, (image,) in enumerate(images):
+                    names.append(name + ending.format(number))
+                    own.append(labels.get(file, 0))
                     yield image
 
-        return write_archive(folder.with_name(f"{folder.name}.zip"), pixels(), own if labels else None)
-    ending = "-{:03}" if tiles else ""
+        path = folder.with_name(f"{folder.name}.zip")
+        return write_archive(path, pixels(), own if labels else None, names)
     named = (
         (item.name + ending.format(number), views)
         for item, images in taken
