@@ -157,7 +157,7 @@ def test_what_cannot_be_used_is_left_out_and_listed(photos, tmp_path):
     assert "holiday.heic" in report.notes[0]
     assert report.notes[1] == "only the first frame is used of photos/moving.gif"
     assert (tmp_path / "out" / "report.txt").read_text() == f"{report.text(None)}\n"
-    assert "4 files were left out" in report.text()
+    assert "left out (4):" in report.text()
     assert "and 3 more, see" in report.text(1)
 
 

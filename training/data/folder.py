@@ -49,7 +49,7 @@ class FolderReport:
         lines = [f"{self.folder}: {', '.join(f'{n} {part}' for part, n in self.counts.items())}", *self.notes]
         if self.left_out:
             shown = self.left_out[:most]
-            lines += [f"{len(self.left_out)} files were left out:", *(f"  {problem}" for problem in shown)]
+            lines += [f"left out ({len(self.left_out)}):", *(f"  {problem}" for problem in shown)]
             if len(shown) < len(self.left_out):
                 lines.append(f"  and {len(self.left_out) - len(shown)} more, see {self.folder / REPORT}")
         return "\n".join(lines)
