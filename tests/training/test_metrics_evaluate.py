@@ -308,9 +308,9 @@ def photographs(tmp_path_factory):
     return folder
 
 
-def upscale(network, data, against=None):
+def upscale(network, data, against=None, card=None):
     return evaluate_upscaler(
-        untrained(SRGAN), Deployable("photo", "Photographs", network), data, images=100,
+        untrained(SRGAN), Deployable("photo", "Photographs", network, card=card or {}), data, images=100,
         against=against or {}, device=CPU, progress=lambda *_: None,
     )  # fmt: skip
 
@@ -334,6 +334,12 @@ def test_upscaling_is_measured_as_papers_do(photographs):
     assert len(rows[0]) == 3
 
 
+def test_features_known_from_training_are_told(photographs):
+    card = {"perceptual_features": "EfficientNet-Lite0 (ImageNet), stages 1 to 4"}
+    assert "flatters the feature distance" in upscale(Nearest(), photographs, card=card)[0].protocol
+    assert "flatters" not in upscale(Nearest(), photographs, card={"perceptual_features": None})[0].protocol
+
+
 def read_archive_of_one(path):
     import zipfile
 
@@ -350,7 +356,7 @@ def test_held_out_images_stand_in_for_a_benchmark(photographs, tmp_path):
     assert m.scores_against == {"photo (other run)": m.scores}
     assert "bicubic" in printed(metrics)
     with Image.open(tmp_path / "upscaled.png") as picture:
-        assert picture.size == (4 * (96 + 2) - 2, 3 * (96 + 2) - 2)
+        assert picture.size == (4 * (64 + 2) - 2, 3 * (64 + 2) - 2)
 
 
 def test_models_of_other_scales_or_kinds_are_not_compared(photographs, generator_run, blobs, tmp_path):
