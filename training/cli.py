@@ -71,7 +71,7 @@ def prepare(
         bool, typer.Option("--tiles", help="Cut detailed tiles at full size, as super-resolution wants them.")
     ] = False,
     held_out: Annotated[
-        float, typer.Option(help="Share of the files that is held out for evaluation.", min=0.0, max=0.9)
+        float, typer.Option(help="Share of the files that is held out for evaluation.", min=0.01, max=0.9)
     ] = 0.1,
     title: Annotated[str | None, typer.Option(help="What your pictures show.")] = None,
     licence: Annotated[str, typer.Option(help="SPDX identifier of your pictures' terms.")] = "unknown",
