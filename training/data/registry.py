@@ -7,6 +7,7 @@ hold here too.
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import subprocess
 import sys
@@ -133,22 +134,28 @@ def fetch_package(package: Package, cache: Path) -> Path:
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as scratch:
         if tool == "npm":
-            command = ["npm", "pack", "--silent", f"{package.name}@{package.version}"]
+            command = ["npm", "pack", "--loglevel=error", f"{package.name}@{package.version}"]
         else:
             command = ["apt-get", "download", f"{package.name}={package.version}"]
         done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, check=False)
         files = [*Path(scratch).glob("*.tgz"), *Path(scratch).glob("*.deb")]
         if done.returncode or len(files) != 1:
-            lines = [*done.stdout.splitlines(), *done.stderr.splitlines()]
-            told = [line for line in lines if line.startswith(("E: ", "npm error"))] or lines
-            reason = told[0].strip() if told else f"{tool} said nothing"
-            remedy = "is the registry reached?" if tool == "npm" else "does `apt-get update` help?"
-            raise FetchError(f"{tool} could not download {package}: {reason}; {remedy} {by_hand}")
+            remedy = "Is npm's registry reached?"
+            if tool == "apt-get":
+                remedy = "The package is Debian 12's (bookworm); there, run `apt-get update` first."
+            raise FetchError(f"{tool} could not download {package}: {_reason(done)}. {remedy} {by_hand}")
         digest = _sha256(files[0])
         if digest != package.sha256:
             raise FetchError(f"{package} has sha256 {digest}, not {package.sha256}, as {tool} got it")
         files[0].replace(target)  # whole or absent
     return target
+
+
+def _reason(done: subprocess.CompletedProcess[str]) -> str:
+    """What npm or apt-get says went wrong, out of all that they print."""
+    lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    told = [re.sub(r"^(E:|npm error)\s*", "", line) for line in lines if re.match(r"E:|npm error", line)]
+    return "; ".join((told or lines or ["no reason given"])[:2])
 
 
 def _sha256(path: Path) -> str:
