@@ -41,7 +41,8 @@ def parse(text: bytes, where: str) -> Pixels:
     levels = np.asarray(json.loads(text)["data"], np.float64)
     if levels.ndim != 1 or levels.size % SIDE**2 or levels.min(initial=0) < 0 or levels.max(initial=0) > 1:
         raise PackageError(f"{where} is not images of {SIDE}×{SIDE} grey levels from 0 to 1")
-    return np.rint(levels * 255).astype(np.uint8).reshape(-1, SIDE, SIDE)
+    grey: Pixels = np.rint(levels * 255).astype(np.uint8)
+    return grey.reshape(-1, SIDE, SIDE)
 
 
 def padded(grey: Pixels) -> Pixels:

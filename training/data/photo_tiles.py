@@ -20,7 +20,7 @@ MIN_GRADIENT = 4.0
 def size_of(data: bytes) -> tuple[int, int]:
     """Width and height of a picture, without decoding it."""
     with Image.open(io.BytesIO(data)) as image:
-        return image.size
+        return image.width, image.height
 
 
 def sharpened(image: Image.Image, side: int) -> tuple[Image.Image, int]:

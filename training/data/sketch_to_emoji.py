@@ -56,8 +56,8 @@ def rasteriser() -> Rasteriser:
 
     def rasterise(svg: bytes, side: int) -> Pixels:
         # Most are square; a taller one is drawn in full and padded.
-        size = {"height": side} if _is_tall(svg) else {"width": side}
-        png = resvg_py.svg_to_bytes(svg_string=svg.decode(), skip_system_fonts=True, **size)
+        width, height = (None, side) if _is_tall(svg) else (side, None)
+        png = resvg_py.svg_to_bytes(svg.decode(), width=width, height=height, skip_system_fonts=True)
         with Image.open(io.BytesIO(png)) as image:
             return on_white(image, side)
 
