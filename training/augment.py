@@ -72,7 +72,8 @@ class Augmentation:
         """Augments images [N, 3, R, R] in about [−1, 1]."""
         if not draws or self.p == 0:
             return images
-        return augment(images, *draws, self.p, self.config.categories)
+        uniform, normal = draws
+        return augment(images, uniform, normal, self.p, self.config.categories)
 
     def observe(self, real_logits: Tensor) -> None:
         """Notes what the discriminator makes of augmented real images, [n, 1]."""

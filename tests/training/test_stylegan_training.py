@@ -206,5 +206,6 @@ class TestTransfer:
         assert equal(plain.D.fromrgb.state_dict(), conditional.D.fromrgb.state_dict())
 
     def test_weights_of_something_else_are_refused(self, tiny_config):
+        other = {"model.0.weight": torch.zeros(3)}
         with pytest.raises(TransferError, match="nothing of these weights fits"):
-            family_of(tiny_config).transfer({"networks": {"G": {"model.0.weight": torch.zeros(3)}}})
+            family_of(tiny_config).transfer({"networks": {"G": other, "D": other}})

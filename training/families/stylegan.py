@@ -8,6 +8,7 @@ averaged generator. Karras et al. (NeurIPS 2020): labels by projection, adaptive
 from __future__ import annotations
 
 import copy
+import re
 from typing import Any, cast
 
 import torch
@@ -245,7 +246,7 @@ class StyleGAN2(Family[StyleGAN2Config]):
             z = z.repeat(rows, 1)
         label = self.one_hot(torch.arange(rows).repeat_interleave(PREVIEW_COLUMNS).to(self.engine.device))
         images: Tensor = self.G_ema(z.to(self.engine.device), label=label)
-        return images.unflatten(0, (rows, PREVIEW_COLUMNS))
+        return images.view(rows, PREVIEW_COLUMNS, *images.shape[1:])
 
     def extra_state(self) -> dict[str, Any]:
         """The augmentation and its control, the mean path length, and how often each class was seen."""
@@ -298,11 +299,9 @@ class StyleGAN2(Family[StyleGAN2Config]):
 
 def align_blocks(state: State, blocks: int) -> dict[str, Tensor]:
     """Renumbers a discriminator's blocks, which count from the image down, to those of another resolution."""
-    theirs = 1 + max(int(key.split(".")[1]) for key in state if key.startswith("blocks."))
-    aligned = {}
-    for key, value in state.items():
-        if key.startswith("blocks."):
-            _, index, rest = key.split(".", 2)
-            key = f"blocks.{int(index) + blocks - theirs}.{rest}"
-        aligned[key] = value
-    return aligned
+    numbered = {key: re.fullmatch(r"blocks\.(\d+)\.(.*)", key) for key in state}
+    theirs = 1 + max((int(match[1]) for match in numbered.values() if match), default=-1)
+    return {
+        f"blocks.{int(match[1]) + blocks - theirs}.{match[2]}" if match else key: state[key]
+        for key, match in numbered.items()
+    }

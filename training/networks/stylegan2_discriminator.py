@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -154,17 +155,19 @@ class Discriminator(nn.Module):
                 x = layer(x.to(half if resolution >= self.half_from else torch.float32))
                 resolution = x.shape[-1]
             x = self.conv(minibatch_stddev(x.float(), self.mbstd_group_size))
-            x = self.out(self.fc(x.flatten(1)))
+            x = self.fc(x.flatten(1))
+            logits: Tensor = self.out(x)
             if self.c_dim:
                 if label is None:
                     raise ValueError(f"a conditional discriminator needs labels, [N, {self.c_dim}]")
-                x = (x * self.label_mapping(label)).sum(dim=1, keepdim=True) / math.sqrt(x.shape[1])
-            return x
+                phi, m = logits, self.label_mapping(label)  # [N, width] both
+                logits = (phi * m).sum(dim=1, keepdim=True) / math.sqrt(m.shape[1])
+            return logits
 
     def freeze(self, layers: int) -> None:
         """Fixes the first so many convolutions, counted from the image on (Freeze-D, Mo et al. 2020)."""
         convs = [self.fromrgb]
-        for block in self.blocks:
+        for block in cast("list[DiscriminatorBlock]", list(self.blocks)):
             convs += [block.conv0, block.conv1, block.skip]
         for conv in convs[:layers]:
             conv.requires_grad_(False)
