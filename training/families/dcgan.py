@@ -111,7 +111,7 @@ class DCGAN(Family[DCGANConfig]):
     layout = "images"
 
     def __init__(self, config: DCGANConfig, engine: Engine, classes: tuple[str, ...] = ()) -> None:
-        super().__init__(config, engine, classes)
+        super().__init__(config, engine)  # whatever classes the dataset has are not learnt
         self.G = cast(Generator, engine.prepare(build_generator(config)))
         self.D = engine.prepare(build_discriminator(config))
         self.G_ema = copy.deepcopy(self.G).eval().requires_grad_(False)
