@@ -102,3 +102,8 @@ def test_spectral_normalisation_bounds_every_convolution(network):
         network(torch.rand(1, 3, 16, 16))
     for conv in bounded:
         assert torch.linalg.matrix_norm(conv.weight.flatten(1), 2).item() == pytest.approx(1, abs=0.1)
+
+
+def test_signals_do_not_fade_in_an_untrained_compact_network():
+    network = CompactNet(4, features=32, blocks=16)
+    assert network.body[:-1](torch.rand(1, 3, 16, 16)).std() > 0.1  # 0.02 with PyTorch's usual weights

@@ -12,6 +12,8 @@ from torch.nn import functional as F
 
 from training.networks.pixel_shuffle import init_as_nearest_
 
+PRELU_SLOPE = 0.25
+"""Initial slope of negative values."""
 LAST_GAIN = 0.1
 """Scales the initial weights of the last layer: an untrained network is close to nearest neighbours."""
 
@@ -36,7 +38,11 @@ class CompactNet(nn.Module):
         self.scale = scale
         layers: list[nn.Module] = []
         for i in range(blocks + 1):
-            layers += [nn.Conv2d(features if i else 3, features, 3, padding=1), nn.PReLU(features)]
+            conv = nn.Conv2d(features if i else 3, features, 3, padding=1)
+            # Keeps the signal's size from layer to layer (He et al. 2015, equation 15); it would fade otherwise.
+            nn.init.kaiming_normal_(conv.weight, a=PRELU_SLOPE)
+            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+            layers += [conv, nn.PReLU(features, PRELU_SLOPE)]
         last = nn.Conv2d(features, 3 * scale**2, 3, padding=1)
         init_as_nearest_(last, scale)
         with torch.no_grad():
