@@ -217,6 +217,19 @@ def _share_of_a_run(rank, folder):
     dist.destroy_process_group()
 
 
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.parametrize(("family", "config"), [(CycleGAN, tiny()), (Pix2Pix, pairs_config())])
+def test_half_precision_stays_finite(family, config, precision):
+    model = family(config, Engine(0, device="cpu", precision=precision))
+    start = {name: [p.clone() for p in network.parameters()] for name, network in model.networks.items()}
+    for step in range(3):
+        model.step(images(seed=step), step)
+    assert all(np.isfinite(value) for value in model.engine.take_reports().values())
+    for name, network in model.networks.items():
+        assert all(torch.isfinite(p).all() for p in network.parameters())
+        assert not all(torch.equal(a, b) for a, b in zip(start[name], network.parameters(), strict=True))
+
+
 def test_configurations_that_cannot_work_are_refused():
     with pytest.raises(ConfigError, match="two names"):
         tiny(backward_name="forth")

@@ -48,5 +48,5 @@ class PatchGAN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Judges images whose sides are at least 3 · 2^n_layers."""
-        logits: Tensor = self.layers(x)
+        logits: Tensor = self.layers(x).float()  # losses need more than half precision
         return logits
