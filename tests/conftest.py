@@ -37,6 +37,14 @@ def toy_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def exported_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tiny models of every kind, exported to both formats. Read only."""
+    from tests.exported_models import write_exported_models  # needs PyTorch, as the service's tests do not
+
+    return write_exported_models(tmp_path_factory.mktemp("exported") / "models")
+
+
+@pytest.fixture(scope="session")
 def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonProcess]:
     """A Triton that serves `toy` and the shipped models to all tests: do not kill it, change no model."""
     repository = write_toy_repository(tmp_path_factory.mktemp("repository"))

@@ -130,7 +130,8 @@ class RunDirectory:
             if (backend / "model.py").is_file():
                 folder = self.path / "backends" / backend.name
                 folder.mkdir()
-                shutil.copy(backend / "model.py", folder)
+                for file in (backend / "model.py", *_BACKENDS.glob("*.py")):  # and what all of them share
+                    shutil.copy(file, folder)
         # This one library alone goes onto the search path: the folder it lies in can hold others that would
         # then be loaded in the place of those the wheel brings.
         (self.path / "libpython").mkdir()

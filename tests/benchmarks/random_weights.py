@@ -6,9 +6,10 @@ from pathlib import Path
 
 import torch
 
-from training.export.generator import mapping_graph, triton_entries, unchecked_synthesis_graph
-from training.export.onnx_graph import drop_output
-from training.export.triton_entry import write_entries
+from training.export.formats import serialize
+from training.export.generator import generator_product
+from training.export.triton_entry import TritonEntry, write_entries
+from training.families.base import Deployable
 from training.networks.stylegan2 import Generator
 
 
@@ -28,7 +29,17 @@ def write_random_model(repository: Path, name: str, resolution: int, channel_bas
         channel_base: Feature maps times resolution.
     """
     generator = random_generator(resolution, channel_base)
-    mapping, _ = mapping_graph(generator)
-    synthesis = drop_output(unchecked_synthesis_graph(generator), "pixels")
-    card = {"name": name, "family": "stylegan2", "title": "Random weights"}
-    write_entries(repository, triton_entries(generator, card, mapping, synthesis))
+    product = generator_product(Deployable(name, "Random weights", generator))
+    entries = []
+    for model in product.models:
+        card = {"name": name, "family": "stylegan2", "kind": "generator", "title": "Random weights"}
+        entry = TritonEntry(
+            name=f"{name}-{model.role}",
+            model=serialize(model, "onnx"),
+            inputs=model.inputs,
+            outputs=model.outputs,
+            max_batch_size=model.max_batch_size,
+            card={**card, **product.card, "role": model.role},
+        )
+        entries.append(entry)
+    write_entries(repository, entries)

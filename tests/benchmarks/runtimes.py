@@ -6,19 +6,20 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
-import onnx
 import onnxruntime as ort
 import torch
 from torch import Tensor
 
 from tests.benchmarks.random_weights import random_generator
 from tests.benchmarks.tables import Options, Row, Table
-from training.export.generator import unchecked_synthesis_graph
+from training.export.formats import serialize
+from training.export.generator import synthesis_model
 from training.export.graphs import SynthesisGraph
-from training.export.onnx_graph import drop_output
 from training.pixels import to_uint8
 
 NETWORKS = (
@@ -33,10 +34,10 @@ NETWORKS = (
 class WithoutSeededNoise(SynthesisGraph):
     """The same graph with the model's constant noise alone, to tell what seeded noise costs."""
 
-    def forward(self, ws: Tensor, noise_gain: Tensor, noise_seed: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, ws: Tensor, noise_gain: Tensor, noise_seed: Tensor) -> Any:
         noise = [layer * noise_gain[:, :, None, None] for layer in self.synthesis.constant_noise()]
-        images = self.synthesis(ws, noise)
-        return to_uint8(images).permute(0, 2, 3, 1), images
+        images = self.synthesis(ws, noise).permute(0, 2, 3, 1)
+        return self.pixels(to_uint8(images), images)
 
 
 def measure(options: Options) -> Iterator[Table]:
@@ -45,10 +46,10 @@ def measure(options: Options) -> Iterator[Table]:
         generator = random_generator(**size)
         synthesis = generator.synthesis
         plain = WithoutSeededNoise(synthesis)
-        # Only two inputs are left in the second graph: the exporter drops what is not used.
+        model = synthesis_model(generator)
         sessions = {
-            "ONNX Runtime": _session(unchecked_synthesis_graph(generator)),
-            "ONNX Runtime, no seeded noise": _session(unchecked_synthesis_graph(generator, plain)),
+            "ONNX Runtime": _session(serialize(model, "onnx")),
+            "ONNX Runtime, no seeded noise": _session(serialize(replace(model, graph=plain), "onnx")),
         }
         for batch in (1, 8):
             ws = np.random.RandomState(0).randn(batch, synthesis.num_ws, synthesis.w_dim)
@@ -66,12 +67,11 @@ def measure(options: Options) -> Iterator[Table]:
             )
 
 
-def _session(model: onnx.ModelProto) -> ort.InferenceSession:
-    serialized = drop_output(model, "pixels").SerializeToString()
+def _session(file: bytes) -> ort.InferenceSession:
     options = ort.SessionOptions()
     # As in the embedded backend; idle threads that spin would slow down whoever's turn it is.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return ort.InferenceSession(serialized, options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
 
 
 def _eager(graph: SynthesisGraph, tensors: list[Tensor]) -> None:
@@ -80,8 +80,7 @@ def _eager(graph: SynthesisGraph, tensors: list[Tensor]) -> None:
 
 
 def _run(session: ort.InferenceSession, inputs: dict[str, np.ndarray]) -> None:
-    wanted = {value.name for value in session.get_inputs()}
-    session.run(None, {name: array for name, array in inputs.items() if name in wanted})
+    session.run(None, inputs)
 
 
 def _in_turns(calls: dict[str, Callable[[], object]], batch: int, rounds: int) -> Iterator[Row]:

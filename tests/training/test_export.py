@@ -1,73 +1,78 @@
-"""Exported graphs: equal to the network, dynamic, seeded, and never written when they are not."""
+"""Exported generators: equal to the network, dynamic, seeded, and never written when they are not."""
 
 from __future__ import annotations
 
 import copy
 import hashlib
-import json
+from dataclasses import replace
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 import torch
-from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from training.export import generator as export_module
-from training.export.generator import export_generator, layer_groups
-from training.export.onnx_graph import ExportError, to_onnx
+from tests.exported_models import CLASSES, read_config, tiny_dcgan, tiny_generator
+from training.directions import sefa
+from training.export import formats
+from training.export.export import export_deployables
+from training.export.generator import layer_groups, synthesis_model
+from training.export.golden import pixels_sha256
+from training.export.onnx_graph import ExportError, run_onnx, to_onnx
 from training.export.parity import ParityError
 from training.export.seeded_noise import P, seeded_noise
+from training.export.torchscript import run_torchscript
 from training.export.triton_entry import ModelExistsError
-from training.networks.stylegan2 import Generator
+from training.families.base import Deployable
+
+FORMATS = ["onnx", "torchscript"]
+FILES = {"onnx": "model.onnx", "torchscript": "model.pt"}
+SUFFIX = {"onnx": "", "torchscript": "-torchscript"}
+ROLES = {"mapping": ["ws"], "synthesis": ["images"]}
 
 
 @pytest.fixture(scope="module")
-def generator() -> Generator:
-    torch.manual_seed(0)
-    g = Generator(8, 8, 16, 64, 8, 2).eval().requires_grad_(False)
-    for conv in g.synthesis.styled_convs():
-        conv.noise_strength.fill_(0.3)
-    g.mapping.w_avg.normal_()
-    return g
+def generator():
+    return tiny_generator()
 
 
-@pytest.fixture(scope="module")
-def repository(generator, tmp_path_factory):
-    path = tmp_path_factory.mktemp("export") / "models"
-    export_generator(generator, {"name": "tiny", "title": "Größe ×2"}, path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def sessions(repository):
+@pytest.fixture(scope="module", params=FORMATS)
+def runs(request, exported_repository):
+    """Mapping and synthesis of `tiny` in one format."""
+    opened = {"onnx": run_onnx, "torchscript": run_torchscript}[request.param]
+    names = {role: f"tiny{SUFFIX[request.param]}-{role}" for role in ROLES}
     return {
-        role: ort.InferenceSession(repository / f"tiny-{role}/1/model.onnx")
-        for role in ("mapping", "synthesis")
+        role: opened((exported_repository / name / "1" / FILES[request.param]).read_bytes(), ROLES[role])
+        for role, name in names.items()
     }
 
 
-def read_config(repository, role):
-    config = text_format.Parse(
-        (repository / f"tiny-{role}/config.pbtxt").read_text(), model_config_pb2.ModelConfig()
-    )
-    return config, json.loads(config.parameters["card"].string_value)
+def mapping_inputs(n, psi=1.0, cutoff=-1, classes=(0, 2, 1), edits=0.0):
+    return {
+        "z": np.stack([np.random.RandomState(i).randn(8) for i in range(n)]).astype(np.float32),
+        "truncation_psi": np.full((n, 1), psi, np.float32),
+        "truncation_cutoff": np.full((n, 1), cutoff, np.int32),
+        "label": np.eye(3, dtype=np.float32)[np.resize(classes, n)],
+        "edits": np.full((n, 8), edits, np.float32),
+    }
 
 
 def synthesis_inputs(n, seed=-1, gain=1.0):
-    ws = np.random.RandomState(0).randn(n, 6, 8).astype(np.float32)
     return {
-        "ws": ws,
+        "ws": np.random.RandomState(0).randn(n, 4, 8).astype(np.float32),
         "noise_gain": np.full((n, 1), gain, np.float32),
         "noise_seed": np.full((n, 1), seed, np.int64),
     }
 
 
-@pytest.mark.parametrize("role", ["mapping", "synthesis"])
-def test_config_says_what_the_model_contract_asks(repository, sessions, role):
-    config, card = read_config(repository, role)
-    assert config.name == f"tiny-{role}"
-    assert config.backend == "onnxruntime"
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("role", ROLES)
+def test_config_says_what_the_model_contract_asks(exported_repository, role, format):
+    name = f"tiny{SUFFIX[format]}"
+    config, card = read_config(exported_repository, f"{name}-{role}")
+    assert config.name == f"{name}-{role}"
+    assert config.backend == {"onnx": "onnxruntime", "torchscript": "pytorch"}[format]
     assert config.max_batch_size == 16
     assert config.HasField("dynamic_batching")
     assert not config.dynamic_batching.HasField("default_queue_policy")  # see QUEUEING
@@ -75,49 +80,69 @@ def test_config_says_what_the_model_contract_asks(repository, sessions, role):
         (1, model_config_pb2.ModelInstanceGroup.KIND_AUTO)
     ]
     assert [w.batch_size for w in config.model_warmup] == [1, 16]
-    model = repository / f"tiny-{role}/1/model.onnx"
+    model = exported_repository / f"{name}-{role}" / "1" / FILES[format]
+    assert [file.name for file in model.parent.iterdir()] == [FILES[format]]
     assert card["digest"] == hashlib.sha256(model.read_bytes()).hexdigest()
-    assert card["title"] == "Größe ×2"
-    assert card["role"] == role
-    assert (card["kind"], card["num_ws"], card["z_dim"], card["w_dim"], card["resolution"]) == (
-        "generator",
-        6,
-        8,
-        8,
-        16,
-    )
+    assert (card["name"], card["title"], card["role"], card["kind"]) == (name, "Größe ×2", role, "generator")
+    assert (card["num_ws"], card["z_dim"], card["w_dim"], card["resolution"]) == (4, 8, 8, 8)
+    assert card["classes"] == CLASSES
     assert card["parity"][role]["batches"] == [1, 2, 5, 16]
-    graph = {i.name: i.shape[1:] for i in sessions[role].get_inputs()}
-    assert graph == {i.name: list(i.dims) for i in config.input}
-    assert {o.name: o.shape[1:] for o in sessions[role].get_outputs()} == {
-        o.name: list(o.dims) for o in config.output
-    }
-    assert all(
-        isinstance(t.shape[0], str) for t in sessions[role].get_inputs() + sessions[role].get_outputs()
-    )
+    inputs = {i.name: list(i.dims) for i in config.input}
+    outputs = {o.name: list(o.dims) for o in config.output}
+    if role == "mapping":
+        assert inputs == {
+            "z": [8],
+            "truncation_psi": [1],
+            "truncation_cutoff": [1],
+            "label": [3],
+            "edits": [8],
+        }
+    if format == "onnx":
+        session = ort.InferenceSession(model)
+        tensors = session.get_inputs() + session.get_outputs()
+        assert {t.name: t.shape[1:] for t in tensors} == inputs | outputs
+        assert all(isinstance(t.shape[0], str) for t in tensors)
+    else:  # what the native backend matches the config's inputs with
+        arguments = torch.jit.load(model).forward.schema.arguments
+        assert [argument.name for argument in arguments[1:]] == list(inputs)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 16])
-def test_pixels_equal_pytorch_at_any_batch(generator, sessions, n):
-    z = np.stack([np.random.RandomState(i).randn(8) for i in range(n)]).astype(np.float32)
-    inputs = {
-        "z": z,
-        "truncation_psi": np.full((n, 1), 0.7, np.float32),
-        "truncation_cutoff": np.full((n, 1), 3, np.int32),
-    }
-    (ws,) = sessions["mapping"].run(None, inputs)
-    expected_ws = generator.mapping(torch.from_numpy(z), 0.7, 3)
+def test_pixels_equal_pytorch_at_any_batch(generator, runs, n):
+    inputs = mapping_inputs(n, psi=0.7, cutoff=3)
+    ws = runs["mapping"](inputs)["ws"]
+    label = torch.from_numpy(inputs["label"])
+    expected_ws = generator.mapping(torch.from_numpy(inputs["z"]), 0.7, 3, label)
     np.testing.assert_allclose(ws, expected_ws.numpy(), atol=1e-4)
-    (images,) = sessions["synthesis"].run(None, {**synthesis_inputs(n), "ws": ws})
+    images = runs["synthesis"]({**synthesis_inputs(n), "ws": ws})["images"]
     expected = generator.synthesis(expected_ws, generator.synthesis.constant_noise())
     expected = (expected * 127.5 + 127.5).round().clamp(0, 255).permute(0, 2, 3, 1).numpy()
     assert images.dtype == np.uint8
-    assert images.shape == (n, 16, 16, 3)
+    assert images.shape == (n, 8, 8, 3)
     assert np.abs(images.astype(int) - expected).max() <= 1
 
 
-def test_noise_modes(sessions):
-    run = lambda **kw: sessions["synthesis"].run(None, synthesis_inputs(2, **kw))[0]  # noqa: E731
+def test_labels_matter(runs):
+    cat, dog = (runs["mapping"](mapping_inputs(2, classes=[c]))["ws"] for c in (0, 1))
+    assert np.abs(cat - dog).min(axis=(1, 2)).max() < np.abs(cat - dog).max()
+    assert not np.allclose(cat, dog, atol=0.1)
+
+
+def test_edits_move_truncated_ws_along_the_directions(generator, runs, exported_repository):
+    plain = runs["mapping"](mapping_inputs(2, psi=0.5))["ws"]
+    inputs = mapping_inputs(2, psi=0.5)
+    inputs["edits"][0, 3], inputs["edits"][1, [0, 7]] = 2.0, (-1.5, 1.0)
+    moved = runs["mapping"](inputs)["ws"] - plain
+    vectors = sefa(generator, 8).vectors.numpy()
+    np.testing.assert_allclose(moved[0], 2 * vectors[3], atol=1e-5)
+    np.testing.assert_allclose(moved[1], -1.5 * vectors[0] + vectors[7], atol=1e-5)
+    _, card = read_config(exported_repository, "tiny-mapping")
+    assert [d["name"] for d in card["directions"]] == [f"direction-{i:02d}" for i in range(1, 9)]
+    assert card["directions"][0]["explained"] >= card["directions"][7]["explained"] > 0
+
+
+def test_noise_modes(runs):
+    run = lambda **kw: runs["synthesis"](synthesis_inputs(2, **kw))["images"]  # noqa: E731
     assert np.array_equal(run(seed=-1), run(seed=-5))
     assert np.array_equal(run(gain=0.0), run(seed=7, gain=0.0))
     assert np.array_equal(run(seed=7), run(seed=7))
@@ -125,52 +150,110 @@ def test_noise_modes(sessions):
         assert not np.array_equal(run(seed=7), other)
 
 
-def test_seeded_noise_does_not_depend_on_the_batch(sessions):
+def test_seeded_noise_does_not_depend_on_the_batch(runs):
     inputs = synthesis_inputs(5)
     inputs["noise_seed"][:, 0] = [3, -1, 2**40, 3, 0]
     inputs["ws"][3] = inputs["ws"][0]
-    (together,) = sessions["synthesis"].run(None, inputs)
+    together = runs["synthesis"](inputs)["images"]
     assert np.array_equal(together[0], together[3])
     for i in range(5):
-        (alone,) = sessions["synthesis"].run(None, {name: value[i : i + 1] for name, value in inputs.items()})
+        alone = runs["synthesis"]({name: value[i : i + 1] for name, value in inputs.items()})["images"]
         assert np.array_equal(alone[0], together[i])
 
 
-def test_an_export_that_misses_parity_writes_nothing(generator, tmp_path, monkeypatch):
-    real = export_module.to_onnx
+def test_golden_hashes_are_those_of_the_network(generator, exported_repository):
+    _, card = read_config(exported_repository, "tiny-mapping")
+    run = run_onnx((exported_repository / "tiny-synthesis/1/model.onnx").read_bytes(), ["images"])
+    z = np.random.RandomState(3).randn(1, 8).astype(np.float32)
+    ws = generator.mapping(torch.from_numpy(z), label=torch.eye(3)[:1]).numpy()
+    image = run({**synthesis_inputs(1), "ws": ws})["images"][0]
+    assert card["golden"]["pixels_sha256"]["3"] == pixels_sha256(image)
+    assert card["golden"]["label"] == 0
+    assert card["golden"]["runtime"] == f"onnxruntime {ort.__version__}"
 
-    def slightly_wrong(module, inputs, outputs):
-        if "ws" in inputs:
-            module.synthesis = _perturbed(module.synthesis)
-        return real(module, inputs, outputs)
 
-    monkeypatch.setattr(export_module, "to_onnx", slightly_wrong)
-    repository = tmp_path / "models"
+def test_a_generator_without_noise_keeps_the_contract(exported_repository):
+    """DCGAN: ws are z, noise has no effect, and batch normalisation is gone from what is served."""
+    config, card = read_config(exported_repository, "digits-synthesis")
+    assert [i.name for i in config.input] == ["ws", "noise_gain", "noise_seed"]
+    assert (card["num_ws"], card["w_dim"], card["directions"]) == (1, 8, [])
+    model = onnx.load(exported_repository / "digits-synthesis/1/model.onnx")
+    assert "BatchNormalization" not in {node.op_type for node in model.graph.node}
+    run = run_onnx(model.SerializeToString(), ["images"])
+    ws = np.random.RandomState(0).randn(2, 1, 8).astype(np.float32)
+    images = run({**synthesis_inputs(2), "ws": ws})["images"]
+    assert np.array_equal(images, run({**synthesis_inputs(2, seed=5, gain=0.3), "ws": ws})["images"])
+    expected = tiny_dcgan().synthesis(torch.from_numpy(ws)) * 127.5 + 127.5
+    assert np.abs(images - expected.permute(0, 2, 3, 1).numpy()).max() <= 0.51
+    mapping = run_onnx((exported_repository / "digits-mapping/1/model.onnx").read_bytes(), ["ws"])
+    latents = {k: v for k, v in mapping_inputs(2, psi=0.5).items() if k not in ("label", "edits")}
+    np.testing.assert_allclose(mapping(latents)["ws"][:, 0], latents["z"] / 2, atol=1e-6)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_an_export_that_misses_parity_writes_nothing(monkeypatch, tmp_path, format):
+    real = getattr(formats, f"to_{format}")
+
+    def slightly_wrong(module, *args):
+        module = copy.deepcopy(module)
+        if hasattr(module, "synthesis"):
+            module.synthesis.layers[-2].bias += 0.002  # a quarter of a level: invisible, and yet refused
+        return real(module, *args)
+
+    monkeypatch.setattr(formats, f"to_{format}", slightly_wrong)
     with pytest.raises(ParityError, match=r"differs? from PyTorch"):
-        export_generator(generator, {"name": "tiny"}, repository)
+        export_dcgan(tmp_path / "models", formats=[format])
     assert not list(tmp_path.rglob("*"))
 
 
-def _perturbed(synthesis):
-    other = copy.deepcopy(synthesis)
-    other.blocks[-1].torgb.bias += 0.001  # an eighth of a level: invisible, and yet refused
-    return other
+def export_dcgan(repository, **options):
+    deployable = Deployable("tiny", "Tiny", tiny_dcgan())
+    return export_deployables([(deployable, {"name": "tiny", "kind": "generator"})], repository, **options)
+
+
+class Fixed(torch.nn.Module):
+    """A batch that is part of the graph."""
+
+    with_floats = False
+
+    def __init__(self, graph):
+        super().__init__()
+        self.graph = graph
+
+    def forward(self, ws, noise_gain, noise_seed):
+        images = self.graph(ws, noise_gain, noise_seed)
+        return images.reshape(int(images.shape[0]), 16, 16, 3)[:2]
 
 
 def test_a_fixed_batch_is_refused():
-    class Fixed(torch.nn.Module):
+    class Two(torch.nn.Module):
         def forward(self, x):
             return x + torch.zeros(2, 3)
 
     with pytest.raises(ExportError, match="fixed the batch axis"):
-        to_onnx(Fixed(), {"x": torch.randn(2, 3)}, ["y"])
+        to_onnx(Two(), {"x": torch.randn(2, 3)}, ["y"])
+    model = synthesis_model(tiny_dcgan())
+    with pytest.raises(ParityError, match="refuses a batch of 1: RuntimeError: shape"):
+        formats.convert(replace(model, graph=Fixed(model.graph)), "torchscript")
 
 
-def test_a_model_is_replaced_only_on_request(generator, repository):
+def test_torchscript_follows_the_device_it_is_loaded_on(exported_repository):
+    """Tracing writes devices into the graph, which a Triton that loads it onto a GPU would trip over."""
+    for model in exported_repository.glob("*-torchscript*/1/model.pt"):
+        assert "torch.device" not in torch.jit.load(model).code, model
+
+
+def test_a_model_is_replaced_only_on_request(tmp_path):
+    repository = tmp_path / "models"
+    first = export_dcgan(repository, formats=["torchscript"])
+    assert [path.name for path in first] == ["tiny-mapping", "tiny-synthesis"]
     before = (repository / "tiny-synthesis/config.pbtxt").read_bytes()
     with pytest.raises(ModelExistsError, match="--overwrite"):
-        export_generator(generator, {"name": "tiny"}, repository)
+        export_dcgan(repository, formats=["torchscript"])
     assert (repository / "tiny-synthesis/config.pbtxt").read_bytes() == before
+    (repository / "tiny-synthesis/config.pbtxt").write_text("old")
+    export_dcgan(repository, formats=["torchscript"], overwrite=True)
+    assert "pytorch" in (repository / "tiny-synthesis/config.pbtxt").read_text()
     assert sorted(p.name for p in repository.iterdir()) == ["tiny-mapping", "tiny-synthesis"]
     assert not list(repository.parent.glob(".export-*"))
 

@@ -61,6 +61,8 @@ def generator_product(deployable: Deployable) -> Product:
         "layer_groups": layer_groups(g.num_ws),
         "directions": direction_cards(directions) if directions else [],
     }
+    if not g.c_dim:
+        card["classes"] = []  # whatever the dataset has: the model cannot be asked for one
 
     def measure(runs: Sequence[Run], runtime: str) -> dict[str, Any]:
         mapping, synthesis = runs

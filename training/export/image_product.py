@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from training.export.exportable import FLOATS, Arrays, Exportable, Product, Run, SizeAxis
 from training.export.fold import fold_batch_norms
 from training.export.image_graph import Colours, ImageGraph
+from training.export.onnx_graph import ExportError
 from training.export.receptive import receptive_radius
 from training.export.tiles import is_exact, tile_error
 from training.export.triton_entry import TensorSpec
@@ -38,12 +40,14 @@ def image_product(deployable: Deployable, decode: Colours, encode: Colours, scal
         One model, which takes any size from the card's `min_size` on.
 
     Raises:
-        ExportError: If the network depends on what else is in the batch.
+        ExportError: If the network depends on what else is in the batch, or does not take the sizes that the
+            card says it does.
     """
     multiple = int(deployable.card.get("size_multiple", getattr(deployable.network, "size_multiple", 1)))
     least = _least(int(deployable.card.get("min_size", 1)), multiple)
     side = max(_WARMUP_SIDE, least)
     network = fold_batch_norms(deployable.network)
+    _check_sizes(network, scale, multiple, least)
     graph = ImageGraph(network, decode, encode, scale, multiple).eval().requires_grad_(False)
 
     def draw_cases() -> list[Arrays]:
@@ -94,6 +98,22 @@ def odd_sizes(least: int, multiple: int) -> list[tuple[int, int]]:
     """Heights and widths to try: one that fits the network, two that do not, the least that is taken."""
     fits = multiple * -(-max(24, least) // multiple)
     return [(fits, fits), (fits + 1, fits + multiple // 2 + 3), (2 * fits - 1, fits), (least, least + 1)]
+
+
+@torch.no_grad()
+def _check_sizes(network: nn.Module, scale: int, multiple: int, least: int) -> None:
+    """Tries two sizes that the network should take."""
+    side = multiple * -(-max(24, least) // multiple)
+    for height, width in ((side, side + multiple), (side + multiple, side)):
+        try:
+            shape = tuple(network(torch.zeros(1, 3, height, width)).shape)
+        except (RuntimeError, ValueError) as error:
+            raise ExportError(
+                f"the network refuses {height}×{width} pixels, though its card says that sides may be any "
+                f"multiple of {multiple} (`size_multiple`): {error}"
+            ) from error
+        if shape != (1, 3, height * scale, width * scale):
+            raise ExportError(f"the network makes {list(shape)} of {height}×{width} pixels, at scale {scale}")
 
 
 def _least(network_least: int, multiple: int) -> int:

@@ -53,11 +53,12 @@ def check_parity(run: Run, cases: Iterable[Case], report: ParityReport) -> None:
         n = batch_size(case.inputs)
         image = next((array for array in case.inputs.values() if array.ndim == 4), None)
         size = None if image is None else (image.shape[1], image.shape[2])
-        where = f"batch {n}" + (f" of {size[0]}×{size[1]}" if size else "")
+        where = f"a batch of {n}" + (f", {size[0]}×{size[1]} pixels," if size else "")
         try:
             results = run(case.inputs)
         except Exception as error:  # runtimes raise types of their own for each failure
-            raise ParityError(f"the graph refuses a {where}: {error}") from error
+            reason = str(error).strip().splitlines()[-1]  # behind pages of where it happened
+            raise ParityError(f"the graph refuses {where}: {reason}") from error
         if n not in report.batches:
             report.batches.append(n)
         if size and size not in report.sizes:
@@ -66,11 +67,11 @@ def check_parity(run: Run, cases: Iterable[Case], report: ParityReport) -> None:
             want = case.expected[name]
             if got.shape != want.shape or got.dtype != want.dtype:
                 raise ParityError(
-                    f"{name} at {where} is {got.dtype}{list(got.shape)}, not {want.dtype}{list(want.shape)}"
+                    f"{name} of {where} is {got.dtype}{list(got.shape)}, not {want.dtype}{list(want.shape)}"
                 )
             difference = float(np.abs(got.astype(np.float64) - want.astype(np.float64)).max())
             if not np.isfinite(difference):
-                raise ParityError(f"{name} at {where} is not finite")
+                raise ParityError(f"{name} of {where} is not finite")
             if got.dtype == np.uint8:
                 report.max_level_error = max(report.max_level_error, int(difference))
             else:

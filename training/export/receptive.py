@@ -34,39 +34,27 @@ def receptive_radius(network: nn.Module, scale: int, multiple: int) -> int | Non
     """
     # In FP64 convolutions are plain sums of products, which spread nothing beyond their windows.
     network = copy.deepcopy(network).double().eval()
-    reach: int | None = None
-    for transposed in (False, True):
-        along = _reach(network, scale, multiple, transposed)
-        if along is None:
-            return None
-        reach = along if reach is None else max(reach, along)
-    return reach
+    thickness = _thickness(network, multiple)
+    reaches = [_reach(network, scale, multiple, thickness, transposed) for transposed in (False, True)]
+    return max(reaches) if max(reaches) < MAX_RADIUS else None
 
 
 @torch.no_grad()
-def _reach(network: nn.Module, scale: int, multiple: int, transposed: bool) -> int | None:
-    thickness = _thickness(network, multiple)
+def _reach(network: nn.Module, scale: int, multiple: int, thickness: int, transposed: bool) -> int:
     group = max(1, multiple // _GROUPS)
-    half = max(32, multiple)
-    while True:
-        half = min(half, MAX_RADIUS)
-        # A period of pixels in the middle, and at least `half` of them on either side.
-        margin = math.ceil(half / multiple) * multiple
-        reach = 0
-        for first in range(margin, margin + multiple, group):
-            strip = torch.full((1, 3, thickness, 2 * margin + multiple), _COLOUR, dtype=torch.float64)
-            strip[:, :, thickness // 2, first : first + group] = math.nan
-            out: Tensor = network(strip.transpose(2, 3)).transpose(2, 3) if transposed else network(strip)
-            columns = torch.nonzero(out.isnan().any(dim=2).any(dim=1)[0]).flatten() // scale
-            if len(columns):
-                reach = max(reach, first + group - 1 - int(columns[0]), int(columns[-1]) - first)
-            if reach >= half:
-                break
-        if reach < half:
-            return reach
-        if half == MAX_RADIUS:
-            return None
-        half *= 2
+    # A period of pixels in the middle, and at least `MAX_RADIUS` of them on either side.
+    margin = math.ceil(MAX_RADIUS / multiple) * multiple
+    reach = 0
+    for first in range(margin, margin + multiple, group):
+        strip = torch.full((1, 3, thickness, 2 * margin + multiple), _COLOUR, dtype=torch.float64)
+        strip[:, :, thickness // 2, first : first + group] = math.nan
+        out: Tensor = network(strip.transpose(2, 3)).transpose(2, 3) if transposed else network(strip)
+        columns = torch.nonzero(out.isnan().any(dim=2).any(dim=1)[0]).flatten() // scale
+        if len(columns):
+            reach = max(reach, first + group - 1 - int(columns[0]), int(columns[-1]) - first)
+        if reach >= MAX_RADIUS:
+            break
+    return reach
 
 
 @torch.no_grad()
