@@ -188,6 +188,21 @@ def test_gradients_of_every_loss_reach_the_generator():
             assert parameter.grad.abs().sum() > 0, (alone, name)
 
 
+@pytest.mark.parametrize("architecture", ["vgg", "unet"])
+def test_half_precision_stays_finite(photos, tmp_path, monkeypatch, architecture):
+    monkeypatch.setattr("training.loop.LOG_EVERY", 1)  # a loss that is not finite ends a run
+    run_config = config(
+        "gan",
+        generator=SRRESNET,
+        discriminator={"architecture": architecture},
+        compute={"precision": "bf16"},
+        optimization={"kimg": 0.012, "accumulate": 2},
+    )
+    state = train(run_config, photos, tmp_path / "run", device="cpu").family
+    assert all(v.isfinite().all() for v in state["networks"]["G_ema"].values())
+    assert all(v.dtype == torch.float32 for v in state["networks"]["G"].values() if v.is_floating_point())
+
+
 def test_averages_can_be_left_out(photos, tmp_path):
     state = train(config(optimization={"ema_kimg": 0}), photos, tmp_path / "run", device="cpu").family
     assert equal(state["networks"]["G"], state["networks"]["G_ema"])
