@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import partialmethod
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from training.config_files import ConfigError, parse_config
 from training.data.archive import write_archive
@@ -170,6 +172,18 @@ def test_half_precision_stays_finite(full_config, precision):
     assert all(np.isfinite(value) for value in reports.values())
     for network in family.networks.values():
         assert all(torch.isfinite(value).all() for value in network.state_dict().values())
+
+
+def test_compiled_networks_are_trained_the_same(full_config, monkeypatch):
+    # Traced and differentiated as always, but run by PyTorch, as there may be no C++ compiler.
+    monkeypatch.setattr(nn.Module, "compile", partialmethod(nn.Module.compile, backend="aot_eager"))
+    config = changed(full_config, data={"resolution": 8})
+    eager, compiled = family_of(config, CLASSES), family_of(config, CLASSES, compile_networks=True)
+    for family in (eager, compiled):
+        family.step(batch_of(8, 8), 0)
+    expected, got = eager.engine.take_reports(), compiled.engine.take_reports()
+    assert {"loss/G", "loss/D", "r1", "path/penalty"} <= expected.keys()
+    assert got == pytest.approx(expected, rel=1e-3)
 
 
 def test_frozen_layers_keep_their_weights(tiny_config):

@@ -91,6 +91,7 @@ class StyleGAN2(Family[StyleGAN2Config]):
         check_groups(config, engine)
         self.G = cast(Generator, engine.prepare(build_generator(config, classes)))
         self.D = engine.prepare(build_discriminator(config, classes))
+        engine.prepare(self.G.synthesis)  # called by itself, so compiled by itself
         self.G_ema = copy.deepcopy(self.G).eval().requires_grad_(False)
         self.networks = {"G": self.G, "D": self.D, "G_ema": self.G_ema}
         o = config.optimization
@@ -198,7 +199,8 @@ class StyleGAN2(Family[StyleGAN2Config]):
         """E (‖Jᵀy‖ − a)² of new images, a the mean length so far, times the steps it stands for."""
         o = self.config.optimization
         ws = self.styles(part)
-        lengths = path_lengths(self.G.synthesis(ws, part["noise"]), ws, part["y"])
+        # `forward` passes by a compiled network, which cannot be differentiated twice.
+        lengths = path_lengths(self.G.synthesis.forward(ws, part["noise"]), ws, part["y"])
         penalty = (lengths - self.pl_mean).square().mean()
         self.seen["path_length"].append(lengths.detach().mean())
         self.engine.report("path/penalty", penalty)
@@ -231,7 +233,8 @@ class StyleGAN2(Family[StyleGAN2Config]):
         """The gradient penalty on real images, times the steps it stands for."""
         o = self.config.optimization
         x = part["reals"].detach().requires_grad_(True)
-        logits = self.D(self.augment(x, part["real_augmentation"]), part["labels"])
+        # `forward` passes by a compiled network, which cannot be differentiated twice.
+        logits = self.D.forward(self.augment(x, part["real_augmentation"]), part["labels"])
         penalty = r1_penalty(logits, x)
         self.engine.report("r1", penalty)
         return penalty * (o.r1_gamma / 2 * o.r1_interval)
