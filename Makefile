@@ -40,8 +40,9 @@ format: $(VENV)/.dev ## Rewrite to style
 typecheck: $(VENV)/.dev ## Types
 	$(BIN)/mypy
 
+# Two processes, one of them for the tests that share a Triton; each computes with one thread.
 unit: $(VENV)/.dev ## The tests alone (ARGS="-k png" …)
-	$(BIN)/pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadgroup $(ARGS)
 
 bench: $(VENV)/.dev ## Measure gateway and runtime overhead, as ratios
 	$(BIN)/python -m tests.benchmarks.serving --repository model_repository $(ARGS)
