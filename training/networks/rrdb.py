@@ -39,7 +39,7 @@ class RRDBNet(nn.Module):
         super().__init__()
         self.scale = scale
         self.size_multiple = unshuffle
-        self.unshuffle = nn.PixelUnshuffle(unshuffle)
+        self.unshuffle = nn.PixelUnshuffle(unshuffle) if unshuffle > 1 else nn.Identity()
         # Enlargements after the trunk.
         self.steps = {2: (2,), 3: (3,), 4: (2, 2)}[scale * unshuffle]
         self.conv_first = nn.Conv2d(3 * unshuffle**2, features, 3, padding=1)
