@@ -47,10 +47,7 @@ def generator_product(deployable: Deployable) -> Product:
     """
     network = cast(GeneratorNetwork, deployable.network)
     g = network.mapping
-    # Closed-form directions come from the modulation of styles, which not every generator has.
-    directions = (
-        sefa(network, min(N_DIRECTIONS, g.w_dim)) if isinstance(network, StyleGAN2Generator) else None
-    )
+    directions = find_directions(deployable.network)
     models = [mapping_model(network, directions), synthesis_model(network)]
     card = {
         **deployable.card,
@@ -69,6 +66,13 @@ def generator_product(deployable: Deployable) -> Product:
         return {"golden": golden_hashes(mapping, synthesis, models[0].inputs, runtime)}
 
     return Product(models, card, measure)
+
+
+def find_directions(network: nn.Module) -> Directions | None:
+    """Edit directions in closed form; they follow from the modulation of styles, which not all have."""
+    if not isinstance(network, StyleGAN2Generator):
+        return None
+    return sefa(network, min(N_DIRECTIONS, network.mapping.w_dim))
 
 
 def direction_cards(directions: Directions) -> list[dict[str, Any]]:

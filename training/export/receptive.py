@@ -60,7 +60,7 @@ def _reach(network: nn.Module, scale: int, multiple: int, thickness: int, transp
 @torch.no_grad()
 def _thickness(network: nn.Module, multiple: int) -> int:
     """The least thickness of a strip that the network takes; reflections need some pixels to reflect."""
-    thickness = multiple * math.ceil(8 / multiple)
+    thickness = multiple
     while True:
         length = max(thickness, multiple * math.ceil(32 / multiple))
         try:
