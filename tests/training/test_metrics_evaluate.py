@@ -225,6 +225,7 @@ def test_the_right_translator_is_perfect_and_copying_is_not(negatives):
 def test_the_identity_scores_as_copying_does(negatives):
     m, _ = translate(nn.Identity(), negatives, source="B")
     assert m.scores == m.scores_copy
+    assert m.scores.psnr < 20  # B against A, not against itself
     assert m.kid == m.kid_copy
 
 
