@@ -9,7 +9,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 PRESET = """\
 name = "blobs"
@@ -58,7 +60,7 @@ def test_from_training_to_an_exported_model(gantrain, tmp_path):
         "blobs-mapping",
         "blobs-synthesis",
     ]
-    metrics = json.loads((tmp_path / "runs/blobs/metrics.json").read_text())
+    metrics = json.loads((tmp_path / "runs/blobs/metrics.json").read_text())["models"]["blobs"]
     assert metrics["kid_real"]["mean"] < metrics["kid_untrained"]["mean"]
     assert "EfficientNet-Lite0" in metrics["features"]
     again = gantrain("export", "runs/blobs")
@@ -93,10 +95,13 @@ def test_ctrl_c_leaves_a_run_that_goes_on(gantrain, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("prepare", "terain"), "no recipe 'terain'; there are: terrain"),
+        (("prepare", "terain"), "no recipe 'terain'; there are: "),
+        (("prepare", "cats", "--from", "nowhere"), "nowhere"),
+        (("train", "terrain", "--dataset", "cats"), "no dataset 'cats' in data (there: blobs-16)"),
+        (("train", "blobs.toml", "--device", "cuda:9"), "no device 'cuda:9' here"),
         (("train", "nothing"), "no preset 'nothing'"),
         (("train", "terrain"), "gantrain prepare"),
-        (("evaluate", "runs/nothing"), "no checkpoint at runs/nothing/checkpoint.pt"),
+        (("evaluate", "runs/nothing"), "no checkpoint at runs/nothing"),
         (("export", "runs/nothing"), "no checkpoint at"),
         (("train", "blobs.toml", "--set", "optimization.batch=1000"), "the dataset has 150"),
     ],
@@ -111,4 +116,32 @@ def test_mistakes_get_one_clear_sentence(gantrain, arguments, message):
 def test_help_and_dry_run(gantrain):
     assert "gantrain prepare terrain" in gantrain("--help").stdout
     assert "terrain" in gantrain("prepare").stdout
-    assert json.loads(gantrain("train", "terrain", "--dry-run").stdout)["name"] == "terrain"
+    assert "DCGAN" in gantrain("train").stdout or "dcgan" in gantrain("train").stdout
+    done = gantrain("train", "terrain", "--dry-run")
+    assert json.loads(done.stdout)["name"] == "terrain"
+    assert "1.128 M parameters" in done.stderr
+
+
+def test_a_folder_of_ones_own(gantrain, tmp_path):
+    """The way of a newcomer with pictures of their own, some of which are no pictures."""
+    rng = np.random.RandomState(0)
+    for kind in ("cats", "dogs"):
+        (tmp_path / "pets" / kind).mkdir(parents=True)
+        for i in range(20):
+            pixels = rng.randint(0, 256, (40, 50, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "pets" / kind / f"{i}.jpg")
+    (tmp_path / "pets/cats/broken.png").write_bytes(b"no image")
+    done = gantrain(
+        "prepare", "pets", "--from", "pets", "--resolution", "16", "--labels", "--licence", "CC0-1.0"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "cats/broken.png" in done.stderr
+    done = gantrain(
+        "train", "blobs.toml", "--dataset", "pets-16", "--name", "pets", "--set", "conditional=true"
+    )
+    assert done.returncode == 0, done.stderr
+    done = gantrain("export", "runs/pets", "--format", "both")
+    assert done.returncode == 0, done.stderr
+    config = (tmp_path / "model_repository/pets-mapping/config.pbtxt").read_text()
+    assert '"CC0-1.0' in config.replace("\\", "")
+    assert "cats" in config
