@@ -274,6 +274,7 @@ def export(
     """
     with _clear_errors():
         from training.checkpoint import load_checkpoint
+        from training.config_files import preset_of
         from training.data.recipe import read_provenance
         from training.export.export import export_checkpoint
         from training.metrics.evaluate import METRICS
@@ -291,7 +292,7 @@ def export(
                 metrics=json.loads(metrics.read_text()) if metrics.exists() else None,
                 formats=("onnx", "torchscript") if file_format == "both" else (file_format,),
                 overwrite=overwrite,
-                command=f"gantrain train {config.name}",
+                command=f"gantrain train {preset_of(config.name) or config.name}",
                 progress=lambda text: status.update(f"{text}…"),
             )
     for folder in folders:

@@ -31,6 +31,14 @@ def preset_names() -> list[str]:
     return sorted(path.stem for path in PRESETS.glob("*.toml"))
 
 
+def preset_of(name: str) -> str | None:
+    """The preset that trains the model of this name, if one does."""
+    for preset in preset_names():
+        if tomllib.loads((PRESETS / f"{preset}.toml").read_text()).get("name") == name:
+            return preset
+    return None
+
+
 def load_config(preset: str, overrides: Iterable[str] = ()) -> RunConfig:
     """Reads a preset and applies `key.path=value` overrides.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from training.config_files import ConfigError, dataset_overrides, load_config, preset_names
+from training.config_files import ConfigError, dataset_overrides, load_config, preset_names, preset_of
 from training.families.stylegan import build_discriminator, build_generator
 
 
@@ -22,6 +22,12 @@ def test_the_256_preset_has_the_published_sizes():
             sum(p.numel() for p in n(config).parameters()) for n in (build_generator, build_discriminator)
         ]
     assert sizes == [24_767_458, 24_001_089]
+
+
+def test_the_preset_behind_a_model():
+    assert preset_of("terrain-256") == "stylegan2-256"
+    assert preset_of("satellite-to-relief-unpaired") == "satellite-relief-unpaired"
+    assert preset_of("cats") is None
 
 
 def test_overrides():
