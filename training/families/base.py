@@ -142,7 +142,7 @@ class Family(ABC, Generic[C]):
 
     @classmethod
     def heldout_transform(cls, config: C) -> Transform | None:
-        """What is done to each held-out sample of the pictures of progress; as to training samples if not said."""
+        """What is done to each held-out sample of the pictures of progress; by default as in training."""
         return cls.transform(config)
 
     def extra_state(self) -> dict[str, Any]:
@@ -200,7 +200,7 @@ class Transform(Protocol):
 
 
 def picture(images: Tensor) -> NDArray[np.uint8]:
-    """A table of images as one picture. [rows, columns, 3, H, W] in [−1, 1] → UINT8 [rows·H, columns·W, 3]."""
+    """One picture of many: [rows, columns, 3, H, W] in [−1, 1] → UINT8 [rows·H, columns·W, 3]."""
     from training.pixels import image_grid
 
     return image_grid(images.flatten(0, 1), columns=images.shape[1])

@@ -39,7 +39,7 @@ class CompactNet(nn.Module):
         layers: list[nn.Module] = []
         for i in range(blocks + 1):
             conv = nn.Conv2d(features if i else 3, features, 3, padding=1)
-            # Keeps the signal's size from layer to layer (He et al. 2015, equation 15); it would fade otherwise.
+            # Keeps the signal's size from layer to layer (He et al. 2015, equation 15), or it would fade.
             nn.init.kaiming_normal_(conv.weight, a=PRELU_SLOPE)
             nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
             layers += [conv, nn.PReLU(features, PRELU_SLOPE)]
