@@ -136,7 +136,7 @@ class Engine:
             for part in self.split(batch):
                 with self.autocast():
                     loss = loss_of(part)
-                self.scaler.scale(loss / self.accumulate).backward()  # type: ignore[no-untyped-call]
+                self.scaler.scale(loss / self.accumulate).backward()
         gradients = [p.grad for p in parameters if p.grad is not None]
         self._average(gradients)
         if not self.scaler.is_enabled():
