@@ -173,7 +173,7 @@ class DCGAN(Family[DCGANConfig]):
         rng = torch.Generator().manual_seed(0)
         z = torch.randn(PREVIEW[0] * PREVIEW[1], self.config.generator.z_dim, generator=rng)
         images: Tensor = generator(z.to(self.engine.device))
-        return images.unflatten(0, PREVIEW)
+        return images.view(*PREVIEW, *images.shape[1:])
 
     @classmethod
     def deployables(cls, config: DCGANConfig, classes: tuple[str, ...], state: State) -> list[Deployable]:
