@@ -13,6 +13,7 @@ from tests.gateway_process import GatewayProcess
 from tests.triton_process import TritonProcess
 
 
+@pytest.hookimpl(tryfirst=True)  # before the group is read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """These tests share one Triton, so one process runs them all; the other tests run beside them."""
     for item in items:
