@@ -17,10 +17,10 @@ ARGS ?=
 # pyproject.toml resolves for Linux x86-64 below Python 3.13 only, so these markers say nothing.
 PLAIN_MARKERS := s/ and platform_machine == 'x86_64' and sys_platform == 'linux'//; s/ ; python_full_version < '3.13'$$//; s/ and python_full_version < '3.13'$$//
 
-.PHONY: help serve test lint format typecheck unit bench constraints install clean
+.PHONY: help serve test lint format typecheck unit bench bench-training constraints install clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: $(VENV)/.serve ## Install, then serve the shipped models on http://localhost:8080 (ARGS="--port 9000" …)
 	@exec $(BIN)/ganserve up $(ARGS)
@@ -46,6 +46,9 @@ unit: $(VENV)/.dev ## The tests alone (ARGS="-k png" …)
 
 bench: $(VENV)/.dev ## Measure gateway and runtime overhead, as ratios
 	$(BIN)/python -m tests.benchmarks.serving --repository model_repository $(ARGS)
+
+bench-training: $(VENV)/.dev ## Images/s of each family's step (ARGS="--stylegan PATH --pix2pix PATH": beside theirs)
+	$(BIN)/python -m tests.benchmarks.training $(ARGS)
 
 constraints: $(VENV)/.dev ## Renew constraints.txt from pyproject.toml
 	$(PIP) install --quiet uv
