@@ -45,7 +45,7 @@ def model_card(
         "kind": kind,
         # Weights are the project's own work; the images' terms stand with the dataset.
         "licence": "Apache-2.0",
-        "dataset": None if provenance is None else provenance.model_dump(),
+        "dataset": None if provenance is None else provenance.model_dump(mode="json"),
         "resolution": config.data.resolution,
         "classes": list(checkpoint.classes) if kind == "generator" else [],
         "metrics": _metrics_of(deployable, checkpoint, metrics),
