@@ -52,7 +52,7 @@ def test_translators_beat_the_trivial():
 
 
 def test_upscalers_beat_bicubic():
-    """`photo-x4` by 0.7 dB; `photo-x4-gan` looks nearer to the photographs than bicubic and than `photo-x4`."""
+    """`photo-x4` by 0.7 dB; `photo-x4-gan` looks nearer to the photographs than both."""
     pixels, gan = (CARDS[name]["metrics"] for name in ("photo-x4", "photo-x4-gan"))
     assert pixels["scores"]["psnr_y"] >= pixels["scores_bicubic"]["psnr_y"] + 0.7
     others = gan["scores_bicubic"], gan["scores_against"]["photo-x4"]
