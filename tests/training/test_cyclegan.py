@@ -8,9 +8,7 @@ import signal
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
 from PIL import Image
-from torch import multiprocessing
 
 from tests.training.test_pix2pix import assert_equal
 from tests.training.test_pix2pix import tiny as pairs_config
@@ -173,48 +171,6 @@ def test_accumulation_changes_nothing():
     for side in "AB":
         for a, b in zip(whole.pools[side].images, parts.pools[side].images, strict=True):
             torch.testing.assert_close(a, b, atol=5e-3, rtol=0)
-
-
-def test_two_processes_compute_what_one_does(tmp_path):
-    """CycleGAN with its pools, and Pix2Pix with batch normalisation."""
-    multiprocessing.spawn(_share_of_a_run, (str(tmp_path),), nprocs=2)
-    whole, shared = _short_run(), torch.load(tmp_path / "0.pt")
-    for name, (start, end) in whole.items():
-        difference = (shared[name][1] - end).abs().max()
-        assert difference < 0.02 * (end - start).abs().max(), name
-
-
-def _short_run():
-    """What networks make of an image before and after five steps, and what the pools then hold."""
-    world_size = dist.get_world_size() if dist.is_initialized() else 1
-    part = slice(dist.get_rank() if dist.is_initialized() else 0, None, world_size)
-    probe = to_unit_range(images(seed=9)["A"])
-    pix2pix = pairs_config(generator={"dropout": 0.0})
-    results = {}
-    for family, config in ((CycleGAN, tiny()), (Pix2Pix, pix2pix)):
-        torch.manual_seed(0)
-        model = family(config, Engine(0, device="cpu"))
-        generators = [name for name in model.networks if name.startswith("G")]
-        before = {name: model.networks[name].eval()(probe).detach() for name in generators}
-        for name in generators:
-            model.networks[name].train(not name.endswith("_ema"))
-        for step in range(5):
-            model.step({name: value[part] for name, value in images(seed=step).items()}, step)
-        for name in generators:
-            after = model.networks[name].eval()(probe).detach()
-            results[f"{family.__name__}.{name}"] = (before[name], after)
-        if family is CycleGAN:
-            for side, pool in model.pools.items():
-                held = torch.stack(pool.images)
-                results[f"pool {side}"] = (torch.zeros_like(held), held)
-    return results
-
-
-def _share_of_a_run(rank, folder):
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
-    torch.save(_short_run(), f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])

@@ -6,8 +6,7 @@ import copy
 
 import pytest
 import torch
-import torch.distributed as dist
-from torch import multiprocessing, nn
+from torch import nn
 
 from training.networks.dropout import Dropout
 from training.networks.initialization import init_normal
@@ -135,43 +134,3 @@ class TestBatchNorm:
         x = torch.randn(3, 3, 8, 8)
         expected = torch.cat([network(image[None]) for image in x])
         torch.testing.assert_close(served(x), expected, atol=1e-5, rtol=1e-5)
-
-    def test_two_processes_compute_what_one_does(self, tmp_path):
-        multiprocessing.spawn(_half_of_a_step, (str(tmp_path),), nprocs=2)
-        whole, halves = _step(slice(None)), [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
-        for name in ("y", "x.grad"):
-            joined = torch.stack([half[name] for half in halves], dim=1).flatten(0, 1)
-            torch.testing.assert_close(joined, whole[name], atol=1e-5, rtol=1e-4)
-        for name in ("weight", "bias"):
-            gradient = sum(half[name] for half in halves)
-            torch.testing.assert_close(gradient, whole[name], atol=1e-5, rtol=1e-4)
-        for half in halves:
-            for name in ("running_mean", "running_var"):
-                torch.testing.assert_close(half[name], whole[name])
-            assert half["steps"] == whole["steps"] == 1
-
-
-def _step(part):
-    torch.manual_seed(0)
-    layer = BatchNorm2d(3)
-    nn.init.normal_(layer.weight)
-    x, target = torch.randn(6, 3, 4, 4) * 2 + 1, torch.randn(6, 3, 4, 4)
-    x = x[part].requires_grad_(True)
-    y = layer(x)
-    (y - target[part]).square().sum().backward()
-    return {
-        "y": y.detach(),
-        "x.grad": x.grad,
-        "weight": layer.weight.grad,
-        "bias": layer.bias.grad,
-        "running_mean": layer.running_mean,
-        "running_var": layer.running_var,
-        "steps": int(layer.num_batches_tracked),
-    }
-
-
-def _half_of_a_step(rank, folder):
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
-    torch.save(_step(slice(rank, None, 2)), f"{folder}/{rank}.pt")
-    dist.destroy_process_group()

@@ -1,0 +1,91 @@
+"""Two processes that share each batch compute what one does: normalisation, Pix2Pix, CycleGAN, its pools."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import multiprocessing, nn
+
+from tests.training.test_cyclegan import images
+from tests.training.test_cyclegan import tiny as cyclegan_config
+from tests.training.test_pix2pix import tiny as pix2pix_config
+from training.engine import Engine
+from training.families.cyclegan import CycleGAN
+from training.families.pix2pix import Pix2Pix
+from training.networks.norms import BatchNorm2d
+from training.pixels import to_unit_range
+
+
+def normalisation(part):
+    """What a layer computes from its part of a batch, forwards and backwards."""
+    torch.manual_seed(0)
+    layer = BatchNorm2d(3)
+    nn.init.normal_(layer.weight)
+    x, target = torch.randn(6, 3, 4, 4) * 2 + 1, torch.randn(6, 3, 4, 4)
+    x = x[part].requires_grad_(True)
+    y = layer(x)
+    (y - target[part]).square().sum().backward()
+    return {"y": y.detach(), "x.grad": x.grad, "weight": layer.weight.grad, "bias": layer.bias.grad}, {
+        name: value.clone() for name, value in layer.state_dict().items() if name not in ("weight", "bias")
+    }
+
+
+def runs(part):
+    """What generators make of an image before and after five steps, and what pools of fakes then hold."""
+    probe = to_unit_range(images(seed=9)["A"])
+    results = {}
+    for family, config in (
+        (CycleGAN, cyclegan_config()),
+        (Pix2Pix, pix2pix_config(generator={"dropout": 0.0})),
+    ):
+        torch.manual_seed(0)
+        model = family(config, Engine(0, device="cpu"))
+        generators = {name: network for name, network in model.networks.items() if name.startswith("G")}
+        before = {name: network.eval()(probe).detach() for name, network in generators.items()}
+        for name, network in generators.items():
+            network.train(not name.endswith("_ema"))
+        for step in range(5):
+            model.step({name: value[part] for name, value in images(seed=step).items()}, step)
+        for name, network in generators.items():
+            results[f"{family.__name__}.{name}"] = before[name], network.eval()(probe).detach()
+        if family is CycleGAN:
+            for side, pool in model.pools.items():
+                held = torch.stack(pool.images)
+                results[f"pool {side}"] = torch.zeros_like(held), held
+    return results
+
+
+def share(rank, folder):
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    part = slice(rank, None, 2)
+    torch.save([normalisation(part), runs(part)], f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("processes")
+    multiprocessing.spawn(share, (str(folder),), nprocs=2)
+    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+
+
+def test_batch_normalisation(shared):
+    (whole, buffers), halves = normalisation(slice(None)), [results[0] for results in shared]
+    for name in ("y", "x.grad"):
+        joined = torch.stack([values[name] for values, _ in halves], dim=1).flatten(0, 1)
+        torch.testing.assert_close(joined, whole[name], atol=1e-5, rtol=1e-4)
+    for name in ("weight", "bias"):
+        torch.testing.assert_close(
+            sum(values[name] for values, _ in halves), whole[name], atol=1e-5, rtol=1e-4
+        )
+    for _, theirs in halves:
+        for name, buffer in buffers.items():
+            torch.testing.assert_close(theirs[name], buffer)
+
+
+def test_families(shared):
+    for name, (start, end) in runs(slice(None)).items():
+        for _, results in shared:
+            assert (results[name][1] - end).abs().max() < 0.02 * (end - start).abs().max(), name
