@@ -31,6 +31,9 @@ FILES = {"onnx": "model.onnx", "torchscript": "model.pt"}
 SUFFIX = {"onnx": "", "torchscript": "-torchscript"}
 ROLES = {"mapping": ["ws"], "synthesis": ["images"]}
 
+# TorchScript is what Triton's LibTorch backend reads, whatever else PyTorch recommends.
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.load. is deprecated:DeprecationWarning")
+
 
 @pytest.fixture(scope="module")
 def generator():
