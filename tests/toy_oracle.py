@@ -29,16 +29,17 @@ def toy_pixels(
     mapping = _session(repository / f"{name}-mapping" / "1" / "model.onnx")
     synthesis = _session(repository / f"{name}-synthesis" / "1" / "model.onnx")
     z_dim = mapping.get_inputs()[0].shape[1]
-    (ws,) = mapping.run(
-        ["ws"],
-        {
-            "z": np.random.RandomState(seed).randn(1, z_dim).astype(np.float32),
-            "truncation_psi": np.full((1, 1), truncation, np.float32),
-            "truncation_cutoff": np.full(
-                (1, 1), -1 if truncation_cutoff is None else truncation_cutoff, np.int32
-            ),
-        },
-    )
+    styles = {
+        "z": np.random.RandomState(seed).randn(1, z_dim).astype(np.float32),
+        "truncation_psi": np.full((1, 1), truncation, np.float32),
+        "truncation_cutoff": np.full(
+            (1, 1), -1 if truncation_cutoff is None else truncation_cutoff, np.int32
+        ),
+    }
+    for taken in mapping.get_inputs():
+        if taken.name == "edits":  # a model that ships directions; none is taken here
+            styles["edits"] = np.zeros((1, taken.shape[1]), np.float32)
+    (ws,) = mapping.run(["ws"], styles)
     (images,) = synthesis.run(
         ["images"],
         {

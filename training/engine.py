@@ -82,11 +82,16 @@ class Engine:
         return self.rank == 0
 
     def prepare(self, network: nn.Module) -> nn.Module:
-        """Moves a network to the device in the memory format that convolutions run fastest in."""
-        network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        """Moves a network to the device in the memory format that it runs fastest in."""
+        network = network.to(self.device, memory_format=self._memory_format(network))  # type: ignore[call-overload]
         if self.compile_networks:
             network.compile()  # in place, so that names of parameters stay what they are
         return network
+
+    def _memory_format(self, network: nn.Module) -> torch.memory_format:
+        """Convolutions run fastest on channels-last images; on a CPU instance normalisation copies those."""
+        copies = any(isinstance(module, nn.InstanceNorm2d) for module in network.modules())
+        return torch.contiguous_format if copies and self.device.type == "cpu" else torch.channels_last
 
     def randn(self, n: int, *shape: int) -> Tensor:
         """Standard normal numbers for this process's n images, [n, *shape]."""
