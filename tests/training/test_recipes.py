@@ -28,7 +28,7 @@ from training.data.compositing import on_white
 from training.data.debian_copyright import parse_copyright, terms_of
 from training.data.emoji_sequences import concept, distinct
 from training.data.packages import PackageError
-from training.data.photo_tiles import MIN_GRADIENT, sharpened, tiles
+from training.data.photo_tiles import MIN_GRADIENT_LENGTH, sharpened, tiles
 from training.data.recipe import RecipeError, read_provenance
 from training.data.recipes import RECIPES
 from training.data.splits import held_out
@@ -340,7 +340,7 @@ def test_tiles_with_the_most_in_them_are_kept():
     pixels = np.full((100, 200, 3), 128, np.uint8)
     pixels[:32, :32] = np.asarray(textured(32, 32)) // 2
     pixels[32:64, 160:192] = np.asarray(textured(32, 32, 1))
-    pixels[64:96, 64:96] = (112 + np.arange(32) * MIN_GRADIENT / 4)[None, :, None]  # too faint
+    pixels[64:96, 64:96] = (112 + np.arange(32) * MIN_GRADIENT_LENGTH / 4)[None, :, None]  # too faint
     image = Image.fromarray(pixels)
     found = tiles(image, 32, 10)
     assert [

@@ -19,7 +19,7 @@ from training.data.intake import Intake, Item, Shaping, Views
 from training.data.labels import read_labels
 from training.data.layouts import atomic_folder, write_images, write_pairs
 from training.data.recipe import Provenance, RecipeError, SourceFile, read_provenance, write_provenance
-from training.data.shaping import MIN_GRADIENT
+from training.data.shaping import MIN_ABS_GRADIENT
 from training.data.sources import Source, listed
 from training.data.store import Progress, no_progress
 from training.files import atomic_write
@@ -65,7 +65,7 @@ def prepare_folder(
     labels_from_subfolders: bool = False,
     held_out_share: float = 0.1,
     tiles: bool = False,
-    min_gradient: float = MIN_GRADIENT,
+    min_gradient: float = MIN_ABS_GRADIENT,
     enlarge: bool = False,
     background: tuple[int, int, int] = WHITE,
     title: str | None = None,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 from training.data.decode import WHITE, DecodeError, Pixels, decode
-from training.data.shaping import MIN_GRADIENT, centre_square, mean_gradient, tile_boxes
+from training.data.shaping import MIN_ABS_GRADIENT, centre_square, mean_gradient, tile_boxes
 from training.data.sources import Source
 from training.data.store import Progress, no_progress
 
@@ -61,7 +61,7 @@ class Shaping:
 
     resolution: int
     tiles: bool = False
-    min_gradient: float = MIN_GRADIENT
+    min_gradient: float = MIN_ABS_GRADIENT
     enlarge: bool = False
     background: tuple[int, int, int] = WHITE
 

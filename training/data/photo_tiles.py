@@ -13,8 +13,9 @@ from training.data.archive import Pixels
 SHARP = 5.0
 """Least standard deviation, in grey levels, of what a photograph's sharpest quarter loses by halving."""
 MAX_HALVINGS = 2
-MIN_GRADIENT = 4.0
-"""Least mean gradient of a tile, in grey levels a pixel; blurred backgrounds and skies have less."""
+MIN_GRADIENT_LENGTH = 4.0
+"""Least mean length of the gradient over a tile, √(∂x² + ∂y²) in grey levels a pixel; less in blurred
+backgrounds and skies."""
 
 
 def size_of(data: bytes) -> tuple[int, int]:
@@ -74,7 +75,7 @@ def tiles(image: Image.Image, side: int, most: int) -> list[Pixels]:
     strength = _in_tiles(gradient, side).mean(axis=(2, 3))  # [rows, columns]
     columns = strength.shape[1]
     order = np.argsort(-strength.ravel(), kind="stable")[:most]
-    chosen = sorted(int(index) for index in order if strength.ravel()[index] >= MIN_GRADIENT)
+    chosen = sorted(int(index) for index in order if strength.ravel()[index] >= MIN_GRADIENT_LENGTH)
     corners = [(index // columns * side, index % columns * side) for index in chosen]
     return [pixels[y : y + side, x : x + side].copy() for y, x in corners]
 

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from training.data.archive import Pixels, write_archive
 from training.data.photo_benchmark import benchmark_photos
 from training.data.photo_sources import SOURCES, Photo, photos
-from training.data.photo_tiles import MIN_GRADIENT, SHARP, sharpened, tiles
+from training.data.photo_tiles import MIN_GRADIENT_LENGTH, SHARP, sharpened, tiles
 from training.data.recipe import (
     FileCredit,
     Progress,
@@ -85,8 +85,8 @@ def prepare(out: Path, cache: Path, resolution: int, progress: Progress) -> None
             counts=counts,
             split=f"one photograph in {HELD_OUT_EVERY} is held out; the benchmark is scikit-image's",
             processing=f"{halved} photographs that are soft at full size halved until sharp (finest octave "
-            f"under {SHARP:g} grey levels); tiles with a mean gradient of {MIN_GRADIENT:g} or more, at most "
-            f"{most} a photograph",
+            f"under {SHARP:g} grey levels); tiles with a mean gradient of {MIN_GRADIENT_LENGTH:g} or "
+            f"more, at most {most} a photograph",
             files=credits_,
         ),
     )

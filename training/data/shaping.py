@@ -9,8 +9,9 @@ from PIL import Image
 
 from training.data.decode import Pixels
 
-MIN_GRADIENT = 4.0
-"""Least mean gradient of a tile in grey levels a pixel; sky and blurred backgrounds have less."""
+MIN_ABS_GRADIENT = 4.0
+"""Least mean of |∂Y/∂x| + |∂Y/∂y| over a tile of a folder, in grey levels a pixel (`mean_gradient`); sky and
+blurred backgrounds have less."""
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
