@@ -178,11 +178,20 @@ class Engine:
         Raises:
             DivergedError: If a loss is not finite.
         """
+        means = self.check_reports()
+        self._sums.clear()
+        return means
+
+    def check_reports(self) -> dict[str, float]:
+        """What `take_reports` would give, without taking it.
+
+        Raises:
+            DivergedError: If a loss is not finite.
+        """
         means = {}
         for name in sorted(self._sums):
             total, count = self.mean(self._sums[name]).tolist()
             means[name] = total / count
-        self._sums.clear()
         wrong = [name for name, mean in means.items() if not np.isfinite(mean)]
         if wrong:
             raise DivergedError(

@@ -30,5 +30,5 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
         part.chmod(0o644)  # mkstemp makes files that only their owner reads
         part.replace(path)
     except BaseException:
-        part.unlink()
+        part.unlink(missing_ok=True)
         raise

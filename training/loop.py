@@ -136,6 +136,7 @@ def _train(
     log = RunLog(run, config, console, first_step=step, total_steps=total_steps, main=engine.is_main)
 
     def checkpoint() -> Checkpoint:
+        engine.check_reports()  # a run that has diverged must not replace its last good checkpoint
         result = Checkpoint(
             config=config,
             classes=family.classes,

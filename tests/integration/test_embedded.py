@@ -199,6 +199,41 @@ def test_a_request_that_fails_takes_no_other_with_it(tmp_path: Path, start_trito
     assert all("ONNX Runtime failed" in str(error) for error in failed), failed
 
 
+def test_a_model_that_mixes_up_a_batch_answers_each_request_for_itself(
+    tmp_path: Path, start_triton: START
+) -> None:
+    """Its one row for a whole batch must not be handed to the first request alone."""
+    graph = helper.make_graph(
+        [helper.make_node("ReduceSum", ["x", "axes"], ["sum"], keepdims=1)],
+        "mixing",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 1])],
+        [helper.make_tensor_value_info("sum", TensorProto.FLOAT, ["M", 1])],
+        [numpy_helper.from_array(np.array([0]), "axes")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    folder = tmp_path / "repository" / "mixing"
+    (folder / "1").mkdir(parents=True)
+    onnx.save(model, folder / "1" / "model.onnx")
+    (folder / "config.pbtxt").write_text(
+        """backend: "onnxruntime" max_batch_size: 16 dynamic_batching { max_queue_delay_microseconds: 200000 }
+        input { name: "x" data_type: TYPE_FP32 dims: [1] }
+        output { name: "sum" data_type: TYPE_FP32 dims: [1] }"""
+    )
+    triton = start_triton(tmp_path / "repository")
+
+    async def run() -> list[object]:
+        client = grpc_aio.InferenceServerClient(triton.grpc_url)
+        batches = [[[1.0]], [[2.0]], [[3.0]], [[4.0], [5.0]]]
+        calls = [client.infer("mixing", [tensor("x", np.array(b, np.float32), "FP32")]) for b in batches]
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        await client.close()
+        return [r if isinstance(r, Exception) else r.as_numpy("sum").tolist() for r in results]
+
+    *alone, several = asyncio.run(run())
+    assert alone == [[[1.0]], [[2.0]], [[3.0]]]
+    assert "output 'sum' is [1, 1] for a batch of 2" in str(several)
+
+
 def test_cancelled_requests_are_not_computed(tmp_path: Path, start_triton: START) -> None:
     repository = write_toy_repository(tmp_path / "repository", extra_milliseconds=30)
     triton = start_triton(repository)

@@ -6,11 +6,14 @@ import json
 import subprocess
 import sys
 from functools import partialmethod
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+import training
+from tests.training.test_dcgan import tiny as dcgan_config
 from training.checkpoint import load_checkpoint
 from training.config_files import parse_config
 from training.engine import DeviceError, DivergedError, Engine
@@ -37,7 +40,7 @@ def run_processes(config, data, run, n: int, *more: str) -> None:
         text=True,
         timeout=200,
         check=False,
-        env={"OMP_NUM_THREADS": "1", "PATH": ""},
+        env={"OMP_NUM_THREADS": "1", "PATH": "", "PYTHONPATH": str(Path(training.__file__).parents[1])},
     )
     assert done.returncode == 0, done.stderr
 
@@ -81,6 +84,17 @@ def test_two_processes_stop_and_resume_exactly(two_processes, blobs, tmp_path):
     for network, state in whole.family["networks"].items():
         for name, value in state.items():
             assert torch.equal(value, half.family["networks"][network][name]), f"{network}.{name}"
+
+
+def test_the_first_process_makes_pictures_by_itself(blobs, tmp_path):
+    """DCGAN's pictures take batch statistics, for which the first process must not wait for the others."""
+    config = with_options(dcgan_config(snapshots={"kimg": 0.008}), kimg=0.032)  # pictures at every step
+    run_processes(config, blobs, tmp_path / "two", 2)
+    train(config, blobs, tmp_path / "one")
+    one, two = load_checkpoint(tmp_path / "one"), load_checkpoint(tmp_path / "two")
+    assert one.step == two.step == 4
+    assert_close(one.family["networks"], two.family["networks"])
+    assert (tmp_path / "two" / "snapshot-000000.03.png").exists()
 
 
 def test_accumulated_parts_train_what_a_whole_batch_trains(tiny_config, blobs, tmp_path):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -23,7 +25,7 @@ from training.export.onnx_graph import ExportError, run_onnx, to_onnx
 from training.export.parity import ParityError
 from training.export.seeded_noise import P, seeded_noise
 from training.export.torchscript import run_torchscript
-from training.export.triton_entry import ModelExistsError
+from training.export.triton_entry import ModelExistsError, TritonEntry, write_entries
 from training.families.base import Deployable
 
 FORMATS = ["onnx", "torchscript"]
@@ -259,6 +261,37 @@ def test_a_model_is_replaced_only_on_request(tmp_path):
     assert "pytorch" in (repository / "tiny-synthesis/config.pbtxt").read_text()
     assert sorted(p.name for p in repository.iterdir()) == ["tiny-mapping", "tiny-synthesis"]
     assert not list(repository.parent.glob(".export-*"))
+
+
+@pytest.mark.parametrize("mounted", [False, True])
+def test_models_that_cannot_all_be_written_leave_the_repository_as_it_was(tmp_path, monkeypatch, mounted):
+    def entry(name: str, model: bytes) -> TritonEntry:
+        return TritonEntry(name, model, [], [], max_batch_size=1)
+
+    repository = tmp_path / "models"
+    write_entries(repository, [entry("b", b"old")])
+    rename, renamed, stat = Path.rename, [], Path.stat
+
+    def fail_at_the_third(self, target):
+        renamed.append(self)
+        if len(renamed) == 3:  # a is new, b is put aside, and the new b cannot take its place
+            raise OSError("disk full")
+        return rename(self, target)
+
+    def other_device(self, **options):
+        result = list(stat(self, **options))
+        result[2] += self == repository
+        return os.stat_result(result)
+
+    if mounted:
+        monkeypatch.setattr(Path, "stat", other_device)
+    monkeypatch.setattr(Path, "rename", fail_at_the_third)
+    with pytest.raises(OSError, match="disk full"):
+        write_entries(repository, [entry("a", b"new"), entry("b", b"new")], overwrite=True)
+    assert (renamed[0].parents[2] == repository) == mounted  # .export-…/new/a
+    assert [path.name for path in repository.iterdir()] == ["b"]
+    assert (repository / "b/1/model.onnx").read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["models"]
 
 
 def test_layer_groups_cover_every_layer():

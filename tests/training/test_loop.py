@@ -125,6 +125,22 @@ def test_a_run_that_diverges_ends_with_a_sentence(tiny_config, blobs, tmp_path, 
         train(tiny_config, blobs, tmp_path / "run")
 
 
+def test_a_run_that_has_diverged_keeps_its_last_good_checkpoint(tiny_config, blobs, tmp_path, monkeypatch):
+    """Snapshots come between two lines of the log, by which divergence is otherwise noticed."""
+    config = tiny_config.model_copy(update={"snapshots": SnapshotConfig(kimg=0.016)})  # every second step
+    step = stylegan.StyleGAN2.step
+
+    def diverge_at_three(self, batch, number):
+        step(self, batch, number)
+        if number == 3:
+            self.engine.report("loss/D", float("nan"))
+
+    monkeypatch.setattr(stylegan.StyleGAN2, "step", diverge_at_three)
+    with pytest.raises(DivergedError, match="loss/D is not finite"):
+        train(config, blobs, tmp_path / "run")
+    assert load_checkpoint(tmp_path / "run").step == 2
+
+
 def test_learning_rates_fall_to_zero(tiny_config, blobs, tmp_path):
     assert lr_factor(50, 100, 0) == 1
     assert lr_factor(50, 100, 20) == 1

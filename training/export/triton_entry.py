@@ -136,8 +136,11 @@ def write_entries(repository: Path, entries: Sequence[TritonEntry], *, overwrite
     check_names(repository, [entry.name for entry in entries], overwrite=overwrite)
     repository.mkdir(parents=True, exist_ok=True)
     targets = [repository / entry.name for entry in entries]
-    # Staged beside the repository's folders, on the same file system, so that each move is one rename.
-    stage = Path(tempfile.mkdtemp(dir=repository.parent, prefix=".export-"))
+    # Staged on the file system of the repository, so that each move is one rename; outside of it if it is no
+    # mount of its own, so that Triton does not see the stage.
+    mounted = repository.stat().st_dev != repository.parent.stat().st_dev
+    stage = Path(tempfile.mkdtemp(dir=repository if mounted else repository.parent, prefix=".export-"))
+    placed: list[Path] = []
     try:
         for entry in entries:
             folder = stage / "new" / entry.name / str(entry.version)
@@ -149,11 +152,13 @@ def write_entries(repository: Path, entries: Sequence[TritonEntry], *, overwrite
             if target.exists():
                 target.rename(stage / "old" / entry.name)
             (stage / "new" / entry.name).rename(target)
+            placed.append(target)
     except BaseException:
+        for target in placed:
+            shutil.rmtree(target, ignore_errors=True)
         for entry, target in zip(entries, targets, strict=True):
             previous = stage / "old" / entry.name
             if previous.exists():
-                shutil.rmtree(target, ignore_errors=True)
                 previous.rename(target)
         raise
     finally:

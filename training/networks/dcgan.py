@@ -167,11 +167,12 @@ def take_standing_statistics(generator: Generator, batches: int = 16, batch: int
     for layer in norms:
         layer.reset_running_stats()
         layer.momentum = None  # a plain mean over all batches
+        layer.over_processes = False  # one of them may be alone in asking for this
     rng = torch.Generator().manual_seed(0)
     generator.train()
     for _ in range(batches):
         z = torch.randn(batch, generator.mapping.z_dim, generator=rng)
         generator(z.to(generator.mapping.w_avg.device))
     for layer, momentum in zip(norms, momenta, strict=True):
-        layer.momentum = momentum
+        layer.momentum, layer.over_processes = momentum, True
     generator.train(training)

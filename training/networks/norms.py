@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 
 NormName = Literal["batch", "instance", "none"]
 
@@ -16,15 +15,23 @@ class BatchNorm2d(nn.BatchNorm2d):
     """Batch normalisation over the images of all processes (Ioffe & Szegedy 2015, algorithm 1).
 
     Parameters and buffers are named as in `torch.nn.BatchNorm2d`. Every process must bring as many pixels.
+
+    Attributes:
+        over_processes: Whether the statistics are those of all processes, all of which must then compute the
+            layer.
     """
+
+    over_processes = True
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] → the same shape."""
-        if not (self.training and dist.is_initialized() and dist.get_world_size() > 1):
+        alone = not (self.over_processes and dist.is_initialized() and dist.get_world_size() > 1)
+        if alone or not self.training:
             return super().forward(x)
         world_size = dist.get_world_size()
         moments = torch.stack([x.float().mean(dim=(0, 2, 3)), x.float().square().mean(dim=(0, 2, 3))])
-        mean, square = all_reduce(moments) / world_size
+        summed: Tensor = _SumOverProcesses.apply(moments)  # type: ignore[no-untyped-call]
+        mean, square = summed / world_size
         var = (square - mean.square()).clamp(min=0)
         with torch.no_grad():
             n = x.numel() // x.shape[1] * world_size
@@ -39,6 +46,24 @@ class BatchNorm2d(nn.BatchNorm2d):
         shift = self.bias - mean * scale
         y: Tensor = (x * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
         return y
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """The sum of a tensor over all processes; every process's gradient flows to every summand."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        """Any shape, the same on all processes."""
+        total = x.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        """The sum of the gradients."""
+        total = grads[0].clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
 
 
 def norm_layer(name: NormName, channels: int) -> list[nn.Module]:

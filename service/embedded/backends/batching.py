@@ -86,6 +86,7 @@ class Batching:
             }
         try:
             results = self._compute(feeds)
+            self._check(results, sum(pending.batch_size for pending in group))
         except Exception as error:  # runtimes raise many classes, few of them public
             if len(group) == 1:
                 return [_failure(f"{self._runtime} failed: {error}")]
@@ -103,6 +104,16 @@ class Batching:
             responses.append(pb_utils.InferenceResponse(tensors))
             start = stop
         return responses
+
+    def _check(self, results: Sequence[Array], samples: int) -> None:
+        """Raises ValueError unless there is a result for each output, with a row for each sample."""
+        if len(results) != len(self._outputs):
+            raise ValueError(
+                f"the model gives {len(results)} results, and the config has {len(self._outputs)}"
+            )
+        for name, result in zip(self._outputs, results, strict=True):
+            if self._batched and (result.ndim == 0 or len(result) != samples):
+                raise ValueError(f"output {name!r} is {list(result.shape)} for a batch of {samples}")
 
 
 class _Pending:

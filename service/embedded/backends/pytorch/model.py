@@ -60,7 +60,7 @@ class TritonPythonModel:
                 # What Triton lends is read-only, which tensors cannot be.
                 tensors = [torch.from_numpy(np.require(feeds[name], requirements="W")) for name in inputs]
                 results = module(*(tensor.to(device) for tensor in tensors))
-            results = results if isinstance(results, tuple) else (results,)
+            results = results if isinstance(results, tuple | list) else (results,)
             return [result.cpu().contiguous().numpy() for result in results]
 
         self._batching = Batching(
