@@ -91,6 +91,44 @@ class Generator(ServedModel):
     classes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class ImageModel(ServedModel):
+    """A model from images to images: `source` [H, W, 3] → `images` [H · scale, W · scale, 3].
+
+    Attributes:
+        model: The one Triton model.
+        scale: Enlargement; 1 of a translator.
+        size_multiple: Where tiles must start, see `service.tiling`.
+        min_size: Shortest side it takes.
+        max_size: Longest side it computes in one piece.
+        receptive_radius: In input pixels; None if the model cannot be computed in tiles.
+        resolution: Of the images it was trained on, if the card says so.
+    """
+
+    model: TritonModel
+    scale: int
+    size_multiple: int
+    min_size: int
+    max_size: int
+    receptive_radius: int | None
+    resolution: int | None
+
+    @property
+    def window(self) -> int:
+        """Two batches an instance: one running, one waiting in Triton, so that it never idles."""
+        return 2 * self.model.max_batch_size * self.model.instances
+
+
+@dataclass(frozen=True)
+class Upscaler(ImageModel):
+    """Enlarges images."""
+
+
+@dataclass(frozen=True)
+class Translator(ImageModel):
+    """Turns images of one kind into another, as large."""
+
+
 def read_triton_model(config: model_config_pb2.ModelConfig, version: str) -> TritonModel:
     """Reads a Triton model config and the card in it.
 
@@ -185,7 +223,7 @@ def join_generator(mapping: TritonModel, synthesis: TritonModel) -> Generator:
     )
 
 
-def single_model(model: TritonModel) -> ServedModel:
+def single_model(model: TritonModel) -> ImageModel:
     """A model that is one Triton model: a translator or an upscaler.
 
     Args:
@@ -193,14 +231,37 @@ def single_model(model: TritonModel) -> ServedModel:
 
     Returns:
         The model as users know it.
+
+    Raises:
+        CardError: If a tensor of the contract is missing or the card does not say what sizes the model takes.
     """
+    for tensors, name in ((model.inputs, "source"), (model.outputs, "images")):
+        if _dims(tensors, name, 3) != (-1, -1, 3):
+            raise CardError(f"tensor `{name}` is {list(tensors[name])}, not [-1, -1, 3]")
     digest = model.card["digest"]
-    return ServedModel(
+    scale = _whole(model.card, "scale")
+    multiple, least, largest = (_whole(model.card, key) for key in ("size_multiple", "min_size", "max_size"))
+    tileable = model.card.get("tileable") is True
+    radius = _whole(model.card, "receptive_radius", least=0) if tileable else None
+    resolution = None if model.card.get("resolution") is None else _whole(model.card, "resolution")
+    kind: type[ImageModel] = Upscaler if model.card["kind"] == "upscaler" else Translator
+    if kind is Translator and scale != 1:
+        raise CardError(f"a translator of scale {scale}")
+    if least > largest:
+        raise CardError(f"the card's `min_size` {least} is beyond its `max_size` {largest}")
+    return kind(
         name=model.card["name"],
         kind=model.card["kind"],
         digest=digest,
         card=_public_card(model.card, digest, model.version),
         parts=((model.name, model.version),),
+        model=model,
+        scale=scale,
+        size_multiple=multiple,
+        min_size=least,
+        max_size=largest,
+        receptive_radius=radius,
+        resolution=resolution,
     )
 
 
@@ -221,3 +282,11 @@ def _dims(tensors: Mapping[str, tuple[int, ...]], name: str, rank: int) -> tuple
     if dims is None or len(dims) != rank:
         raise CardError(f"tensor `{name}` of rank {rank} is missing from the config")
     return dims
+
+
+def _whole(card: Mapping[str, Any], key: str, least: int = 1) -> int:
+    """A whole number that a card must have."""
+    value = card.get(key)
+    if type(value) is not int or value < least:
+        raise CardError(f"the card's `{key}` is {value!r}, not a whole number from {least} on")
+    return value

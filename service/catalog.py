@@ -190,7 +190,10 @@ def _assemble(triton_models: list[TritonModel], complaints: dict[str, str]) -> d
             if name in models:
                 complaints[model.name] = f"another model is already called {name!r}"
             else:
-                models[name] = single_model(model)
+                try:
+                    models[name] = single_model(model)
+                except CardError as error:
+                    complaints[model.name] = str(error)
         elif role not in ("mapping", "synthesis"):
             complaints[model.name] = f"a generator's card needs role mapping or synthesis, not {role!r}"
         elif role in halves.setdefault(name, {}):

@@ -5,7 +5,14 @@ from typing import Any
 import pytest
 from tritonclient.grpc import model_config_pb2
 
-from service.cards import CardError, join_generator, read_triton_model, single_model
+from service.cards import (
+    CardError,
+    Translator,
+    Upscaler,
+    join_generator,
+    read_triton_model,
+    single_model,
+)
 
 FP32, INT32, INT64, UINT8 = (
     model_config_pb2.TYPE_FP32,
@@ -77,11 +84,74 @@ def test_conditional_with_directions() -> None:
     assert generator.classes == ("cat", "dog")
 
 
+SIZES = {
+    "scale": 4,
+    "size_multiple": 1,
+    "min_size": 1,
+    "max_size": 1024,
+    "receptive_radius": 12,
+    "tileable": True,
+}
+
+
+def image_config(kind: str, **changes: Any) -> model_config_pb2.ModelConfig:
+    message = model_config_pb2.ModelConfig(name="larger", max_batch_size=8)
+    message.input.add(name="source", data_type=UINT8, dims=[-1, -1, 3])
+    message.output.add(name="images", data_type=UINT8, dims=[-1, -1, 3])
+    sizes = {**SIZES, "scale": 4 if kind == "upscaler" else 1, **changes}
+    sizes = {key: value for key, value in sizes.items() if value is not None}
+    digest = hashlib.sha256(b"larger").hexdigest()
+    message.parameters["card"].string_value = json.dumps(
+        {"name": "larger", "kind": kind, "digest": digest, **sizes}
+    )
+    return message
+
+
 def test_a_single_model_needs_no_role() -> None:
-    upscaler = single_model(read_triton_model(config("mapping", kind="upscaler", scale=4), "1"))
+    upscaler = single_model(read_triton_model(image_config("upscaler", resolution=128), "1"))
+    assert isinstance(upscaler, Upscaler)
     assert upscaler.kind == "upscaler"
-    assert upscaler.card["scale"] == 4
-    assert upscaler.digest == card("mapping")["digest"]
+    assert upscaler.card["scale"] == upscaler.scale == 4
+    assert upscaler.card["digest"] == upscaler.digest == hashlib.sha256(b"larger").hexdigest()
+    assert (upscaler.receptive_radius, upscaler.max_size, upscaler.resolution) == (12, 1024, 128)
+    assert upscaler.window == 16
+    translator = single_model(read_triton_model(image_config("translator", size_multiple=64), "1"))
+    assert isinstance(translator, Translator)
+    assert (translator.scale, translator.size_multiple, translator.resolution) == (1, 64, None)
+
+
+@pytest.mark.parametrize("changes", [{"tileable": False}, {"tileable": None, "receptive_radius": None}])
+def test_a_model_that_is_not_tileable_has_no_radius(changes: dict[str, Any]) -> None:
+    assert single_model(read_triton_model(image_config("upscaler", **changes), "1")).receptive_radius is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "reason"),
+    [
+        ("upscaler", {"scale": None}, "`scale` is None"),
+        ("upscaler", {"scale": 2.5}, "`scale` is 2.5"),
+        ("upscaler", {"scale": True}, "`scale` is True"),
+        ("translator", {"scale": 2}, "translator of scale 2"),
+        ("translator", {"size_multiple": 0}, "`size_multiple`"),
+        ("translator", {"max_size": None}, "`max_size`"),
+        ("translator", {"min_size": 2000}, "beyond its `max_size`"),
+        ("translator", {"receptive_radius": None}, "`receptive_radius`"),
+        ("translator", {"resolution": "large"}, "`resolution`"),
+    ],
+)
+def test_image_models_that_do_not_say_what_they_take(kind: str, changes: dict[str, Any], reason: str) -> None:
+    with pytest.raises(CardError, match=reason):
+        single_model(read_triton_model(image_config(kind, **changes), "1"))
+
+
+def test_image_models_take_images_of_any_size() -> None:
+    fixed = image_config("translator")
+    fixed.input[0].dims[0] = 64
+    with pytest.raises(CardError, match=r"`source` is \[64, -1, 3\]"):
+        single_model(read_triton_model(fixed, "1"))
+    del fixed.input[0]
+    with pytest.raises(CardError, match="`source` of rank 3"):
+        single_model(read_triton_model(fixed, "1"))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from service.catalog import Catalog, TritonAwayError, UnknownModelError
 from service.telemetry.metrics import Metrics
 from service.triton import TritonChangedError
-from tests.unit.test_cards import config
+from tests.unit.test_cards import config, image_config
 
 
 class ScriptedTriton:
@@ -27,6 +27,8 @@ class ScriptedTriton:
     async def model_config(self, name: str, version: str, timeout: float):
         if self.away_for_configs:
             raise TritonChangedError("away")
+        if name == "larger":
+            return image_config("upscaler", scale=None)
         return config(name.removeprefix("toy-"))
 
     async def is_live(self, timeout: float) -> bool:
@@ -103,6 +105,15 @@ def test_a_caller_that_gives_up_does_not_spoil_it_for_others() -> None:
         await asyncio.sleep(0)
         first.cancel()
         await second
+        assert catalog.names == ["toy"]
+
+    run(scenario)
+
+
+def test_a_model_whose_card_is_broken_is_not_served_and_others_are() -> None:
+    async def scenario(triton: ScriptedTriton, catalog: Catalog) -> None:
+        triton.ready["larger"] = "1"
+        await catalog.refresh()
         assert catalog.names == ["toy"]
 
     run(scenario)
