@@ -29,6 +29,19 @@ class Settings(BaseSettings):
         30.0, gt=0, description="How long a request's headers may take to arrive, and then its body (408)."
     )
     max_images_per_request: int = Field(64, gt=0, description="Most images one generate call may ask for.")
+    max_image_pixels: int = Field(
+        16 << 20,
+        gt=0,
+        le=64 << 20,
+        description="Most pixels of an image sent in, by its header (413 beyond it); decoding takes"
+        " about 16 bytes each. Frames of an animation up to the one asked for may have 8 times as many.",
+    )
+    max_image_frames: int = Field(
+        1000,
+        gt=0,
+        le=10_000,
+        description="Most frames or pages of an image file sent to the gateway (413 beyond it).",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe log line."
     )

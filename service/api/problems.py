@@ -68,10 +68,46 @@ PROBLEMS: Final[Mapping[str, ProblemType]] = {
             "body-too-large", "The request body is too large", 413, "`limit_bytes` says how large it may be."
         ),
         ProblemType(
+            "image-too-large",
+            "The image has too many pixels",
+            413,
+            "Its header says so, or decoding needs more than it says; `limit_pixels` says how many are read.",
+        ),
+        ProblemType(
+            "image-too-many-frames",
+            "The image file has too many frames",
+            413,
+            "`limit_frames` says how many frames or pages a file may have, whichever of them is wanted.",
+        ),
+        ProblemType(
+            "image-unsupported",
+            "The image is of a kind that is not read",
+            415,
+            "The format, or this rare variant of it, is not read; `accepted` lists the formats that are.",
+        ),
+        ProblemType(
             "unsupported-media-type",
             "Unsupported media type",
             415,
             "The body is of a type this call does not read; `accepted` lists those it does.",
+        ),
+        ProblemType(
+            "image-unreadable",
+            "The image cannot be read",
+            422,
+            "The file is damaged, ends early, or says one thing about itself and holds another.",
+        ),
+        ProblemType(
+            "image-animated",
+            "The image has several frames",
+            422,
+            "The call takes one picture; `frame` says which of the file's `frames` it is, counted from 0.",
+        ),
+        ProblemType(
+            "frame-out-of-range",
+            "The image has no such frame",
+            422,
+            "`frames` says how many frames or pages the file has; they are counted from 0.",
         ),
         ProblemType(
             "invalid-request",
