@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from service.images.metadata import PNG_RECIPE_KEYWORD, PNG_XMP_KEYWORD
 from service.images.png import encode_png
-from service.images.provenance import PNG_RECIPE_KEYWORD, PNG_XMP_KEYWORD, canonical_json, xmp_packet
+from service.images.provenance import canonical_json, xmp_packet
 
 ImageFormat = Literal["png", "jpeg", "webp"]
 

@@ -2,6 +2,10 @@
 
 The recipe is canonical JSON. Every file carries it in an XMP packet together with the IPTC digital
 source type; PNG carries it once more as an `iTXt` chunk named `ganserve`, readable without XMP.
+
+Anyone can write such a packet, so what is read back is a claim, and is read with care: the packet is
+searched, not parsed as XML, so entities expand to nothing but characters, and the recipe is bounded in
+size and depth.
 """
 
 from __future__ import annotations
@@ -11,15 +15,16 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from io import BytesIO
-from typing import Any
+from typing import Any, Final
 
-from PIL import Image
+from service.images.metadata import FileMetadata, read_metadata
 
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
-PNG_RECIPE_KEYWORD = "ganserve"
-PNG_XMP_KEYWORD = "XML:com.adobe.xmp"
 
+MAX_RECIPE_CHARACTERS: Final = 128 << 10
+"""Longest recipe that is read back, as JSON."""
+
+_MAX_DEPTH: Final = 16
 _PACKET = (
     '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
     '<x:xmpmeta xmlns:x="adobe:ns:meta/">'
@@ -32,16 +37,30 @@ _PACKET = (
     "</rdf:Description></rdf:RDF></x:xmpmeta>"
     '<?xpacket end="r"?>'
 )
-_RECIPE = re.compile(r"<ganserve:recipe>([^<]*)</ganserve:recipe>")
-_SOURCE_TYPE = re.compile(r"<Iptc4xmpExt:DigitalSourceType>([^<]*)</Iptc4xmpExt:DigitalSourceType>")
+# As elements, which is how they are written, and as attributes, which is how some editors rewrite them.
+_RECIPE = re.compile(
+    r"""<ganserve:recipe>([^<]*)</ganserve:recipe>|\sganserve:recipe=(?:"([^"<]*)"|'([^'<]*)')"""
+)
+_SOURCE_TYPE = re.compile(
+    r"""<Iptc4xmpExt:DigitalSourceType>([^<]*)</Iptc4xmpExt:DigitalSourceType>"""
+    r"""|\sIptc4xmpExt:DigitalSourceType=(?:"([^"<]*)"|'([^'<]*)')"""
+)
+_LONGEST_SOURCE_TYPE: Final = 256
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """What was read back from a file."""
+    """What was read back from a file.
+
+    Attributes:
+        recipe: As the file says; None if there is none, or none that can be read.
+        digital_source_type: As the file says.
+        problem: Why there is something like a recipe that cannot be read.
+    """
 
     recipe: dict[str, Any] | None
     digital_source_type: str | None
+    problem: str | None = None
 
 
 def canonical_json(recipe: Mapping[str, Any]) -> str:
@@ -80,20 +99,78 @@ def read_provenance(data: bytes) -> Provenance:
         What was found; None for what is missing or not readable.
 
     Raises:
-        PIL.UnidentifiedImageError: If it is none of these formats.
+        ValueError: If it is none of these formats.
     """
-    with Image.open(BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as image:
-        info = image.info
-    recipe_json = info.get(PNG_RECIPE_KEYWORD)
-    packet = info.get("xmp") or info.get(PNG_XMP_KEYWORD) or ""
-    if isinstance(packet, bytes):
-        packet = packet.decode("utf-8", "replace")
-    found = _RECIPE.search(packet)
-    if recipe_json is None and found:
-        recipe_json = html.unescape(found.group(1))
-    source = _SOURCE_TYPE.search(packet)
+    return provenance_in(read_metadata(data))
+
+
+def provenance_in(metadata: FileMetadata) -> Provenance:
+    """Takes recipe and digital source type out of a file's metadata.
+
+    Args:
+        metadata: Of the file.
+
+    Returns:
+        What was found; None for what is missing or not readable.
+    """
+    packet = metadata.xmp or ""
+    source = _found(_SOURCE_TYPE, packet)
+    if source is not None and len(source) > _LONGEST_SOURCE_TYPE:
+        source = None
+    in_packet = _found(_RECIPE, packet)
+    text = in_packet if metadata.recipe is None else metadata.recipe
+    if text is None:
+        return Provenance(None, source)
+    if in_packet is not None and in_packet != text:
+        return Provenance(None, source, "The file carries two recipes that differ.")
     try:
-        recipe = json.loads(recipe_json) if recipe_json else None
-    except ValueError:
-        recipe = None
-    return Provenance(recipe if isinstance(recipe, dict) else None, source.group(1) if source else None)
+        return Provenance(_parse(text), source)
+    except (ValueError, RecursionError) as error:
+        problem = "it nests too deeply" if isinstance(error, RecursionError) else str(error)
+        return Provenance(None, source, f"The file carries a recipe that cannot be read: {problem}.")
+
+
+def _found(pattern: re.Pattern[str], packet: str) -> str | None:
+    match = pattern.search(packet)
+    return (
+        None if match is None else html.unescape(next(group for group in match.groups() if group is not None))
+    )
+
+
+def _parse(text: str) -> dict[str, Any]:
+    """A recipe within bounds that can be written as JSON again, or ValueError."""
+    if len(text) > MAX_RECIPE_CHARACTERS:
+        raise ValueError(f"it is longer than {MAX_RECIPE_CHARACTERS} characters")
+    try:
+        recipe = json.loads(text, parse_constant=_refuse, parse_float=_finite, parse_int=_plain_int)
+    except json.JSONDecodeError:
+        raise ValueError("it is not JSON") from None
+    if not isinstance(recipe, dict):
+        raise ValueError("it is not a JSON object")
+    level: list[Any] = [recipe]
+    for _ in range(_MAX_DEPTH):
+        level = [child for node in level if isinstance(node, (dict, list)) for child in _children(node)]
+        if not level:
+            return recipe
+    raise ValueError(f"it nests deeper than {_MAX_DEPTH} levels")
+
+
+def _children(node: dict[str, Any] | list[Any]) -> list[Any]:
+    return list(node.values()) if isinstance(node, dict) else node
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is not a number of JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError("a number is too large")
+    return number
+
+
+def _plain_int(digits: str) -> int:
+    if len(digits) > 40:  # long ones take quadratic time
+        raise ValueError("a number is too large")
+    return int(digits)
