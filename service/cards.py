@@ -63,6 +63,11 @@ class ServedModel:
     card: Mapping[str, Any]
     parts: tuple[tuple[str, str], ...]
 
+    @property
+    def window(self) -> int:
+        """How many images are worth having in Triton at a time."""
+        return 1
+
 
 @dataclass(frozen=True)
 class Generator(ServedModel):
@@ -74,21 +79,35 @@ class Generator(ServedModel):
         z_dim: Length of a latent.
         num_ws: Layers that take a style.
         c_dim: Classes of a conditional model, else 0.
-        n_directions: Edit directions the model ships.
+        w_dim: Length of a style.
         height: Of an image, in pixels.
         width: Of an image, in pixels.
         classes: Names of the classes, possibly empty.
+        directions: Names of the edit directions, in the order of the graph's input.
+        layer_groups: Layers by group: `coarse`, `middle`, `fine`.
     """
 
     mapping: TritonModel
     synthesis: TritonModel
     z_dim: int
     num_ws: int
+    w_dim: int
     c_dim: int
-    n_directions: int
     height: int
     width: int
     classes: tuple[str, ...]
+    directions: tuple[str, ...]
+    layer_groups: Mapping[str, tuple[int, ...]]
+
+    @property
+    def batch_size(self) -> int:
+        """Images that both halves take at a time."""
+        return min(self.mapping.max_batch_size, self.synthesis.max_batch_size)
+
+    @property
+    def window(self) -> int:
+        """Two batches an instance: one running, one waiting in Triton, so that it never idles."""
+        return 2 * self.batch_size * self.synthesis.instances
 
 
 @dataclass(frozen=True)
@@ -201,6 +220,12 @@ def join_generator(mapping: TritonModel, synthesis: TritonModel) -> Generator:
     classes = synthesis.card.get("classes") or mapping.card.get("classes") or []
     if not isinstance(classes, list):
         raise CardError("the card's `classes` is not a list")
+    directions = mapping.card.get("directions") or []
+    if not isinstance(directions, list) or len(directions) != n_directions:
+        raise CardError(f"the card does not name the {n_directions} directions that the model takes")
+    groups = synthesis.card.get("layer_groups") or {}
+    if not isinstance(groups, dict) or not all(_are_layers(layers, num_ws) for layers in groups.values()):
+        raise CardError(f"the card's `layer_groups` are not lists of layers from 0 to {num_ws - 1}")
     name = mapping.card["name"]
     digest = hashlib.sha256((mapping.card["digest"] + synthesis.card["digest"]).encode("ascii")).hexdigest()
     versions = (mapping.version, synthesis.version)
@@ -215,11 +240,13 @@ def join_generator(mapping: TritonModel, synthesis: TritonModel) -> Generator:
         synthesis=synthesis,
         z_dim=z_dim,
         num_ws=num_ws,
+        w_dim=w_dim,
         c_dim=c_dim,
-        n_directions=n_directions,
         height=height,
         width=width,
-        classes=tuple(str(c["name"] if isinstance(c, dict) and "name" in c else c) for c in classes),
+        classes=tuple(map(_name_of, classes)),
+        directions=tuple(map(_name_of, directions)),
+        layer_groups={str(group): tuple(layers) for group, layers in groups.items()},
     )
 
 
@@ -275,6 +302,15 @@ def _public_card(card: Mapping[str, Any], digest: str, version: str) -> dict[str
     }
     public |= {key: value for key, value in card.items() if key not in public and key != "role"}
     return public
+
+
+def _name_of(entry: Any) -> str:
+    """Of a class or direction, which cards list as text or as an object with a name."""
+    return str(entry["name"] if isinstance(entry, dict) and "name" in entry else entry)
+
+
+def _are_layers(layers: Any, num_ws: int) -> bool:
+    return isinstance(layers, list) and all(isinstance(i, int) and 0 <= i < num_ws for i in layers)
 
 
 def _dims(tensors: Mapping[str, tuple[int, ...]], name: str, rank: int) -> tuple[int, ...]:

@@ -1,9 +1,9 @@
-"""Seeds → latents → styles → images: the generator pipeline over Triton."""
+"""Latents → styles → images: the generator pipeline over Triton."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Literal
@@ -13,41 +13,53 @@ from numpy.typing import NDArray
 
 from service.admission import AdmissionQueue
 from service.cards import Generator
-from service.latents import one_hot, z_for_seeds
+from service.concurrency import all_or_none, in_order
+from service.latents import z_for_seed
 from service.telemetry.metrics import Metrics
 from service.triton import Triton, TritonDeadlineError
 
 Noise = Literal["const", "none"] | int
 
+# Batches of one call that are under way at a time, where their results are used one after the other.
+_AHEAD = 2
 
-@dataclass(frozen=True)
-class Style:
-    """Everything besides the seed that decides an image.
+
+@dataclass(frozen=True, eq=False)
+class Latent:
+    """What decides one image's styles: a seed or a z that the model maps, or the styles themselves.
 
     Attributes:
+        seed: Of z; None if `z` or `ws` is given.
+        z: float32 [z_dim], instead of a seed.
+        ws: float32 [num_ws, w_dim], used as they are: truncation, label and edits have no effect on them.
         truncation: ψ; 1 leaves the style as it is, 0 gives the average image.
         truncation_cutoff: Only so many first layers are truncated; None for all.
-        noise: The model's constant noise, none, or noise of this seed.
         label: Class index of a conditional model.
+        edits: Amount along each of the model's directions; empty for none.
     """
 
+    seed: int | None = None
+    z: NDArray[np.float32] | None = None
+    ws: NDArray[np.float32] | None = None
     truncation: float = 1.0
     truncation_cutoff: int | None = None
-    noise: Noise = "const"
     label: int | None = None
+    edits: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
 class Synthesized:
-    """Images in the order of their seeds, and where the time went.
+    """Images in the order of their latents, and where the time went.
 
     Attributes:
-        images: One uint8 array [height, width, 3] a seed.
+        images: One uint8 array [height, width, 3] a latent.
+        ws: The styles they were made of, float32 [n, num_ws, w_dim].
         queue_seconds: Waited before Triton, in the part that was done last.
         infer_seconds: In Triton, in the part that was done last.
     """
 
     images: list[NDArray[np.uint8]]
+    ws: NDArray[np.float32]
     queue_seconds: float
     infer_seconds: float
 
@@ -60,14 +72,19 @@ class Synthesizer:
         self._metrics = metrics
 
     async def synthesize(
-        self, model: Generator, seeds: Sequence[int], style: Style, queue: AdmissionQueue, deadline: float
+        self,
+        model: Generator,
+        latents: Sequence[Latent],
+        noise: Noise,
+        queue: AdmissionQueue,
+        deadline: float,
     ) -> Synthesized:
-        """Makes one image a seed.
+        """Makes one image a latent, all batches at once.
 
         Args:
             model: The generator.
-            seeds: One or more.
-            style: The same for all of them.
+            latents: One or more.
+            noise: The model's constant noise, none, or noise of this seed; the same for all of them.
             queue: The model's queue, in which the images have been admitted.
             deadline: On the clock of `time.perf_counter`.
 
@@ -77,62 +94,156 @@ class Synthesizer:
         Raises:
             TritonError: One of its kinds, see `Triton.infer`.
         """
-        size = min(model.mapping.max_batch_size, model.synthesis.max_batch_size)
-        if len(seeds) <= size:
-            return await self._batch(model, seeds, style, queue, deadline)
-        parts = await _all_or_none(
+        parts = await all_or_none(
             [
-                self._batch(model, seeds[start : start + size], style, queue, deadline)
-                for start in range(0, len(seeds), size)
+                self._batch(model, batch, noise, queue, deadline)
+                for batch in _batches(latents, model.batch_size)
             ]
         )
-        last = max(parts, key=lambda part: part.queue_seconds + part.infer_seconds)
-        images = [image for part in parts for image in part.images]
-        return Synthesized(images, last.queue_seconds, last.infer_seconds)
+        return _joined(parts)
+
+    async def render(
+        self,
+        model: Generator,
+        ws: NDArray[np.float32],
+        noise: Noise,
+        queue: AdmissionQueue,
+        deadline: float,
+    ) -> AsyncIterator[Synthesized]:
+        """Makes one image of each row of styles, batch by batch, so that memory is bounded by a few batches.
+
+        Args:
+            model: The generator.
+            ws: float32 [n, num_ws, w_dim].
+            noise: As for `synthesize`.
+            queue: The model's queue, in which `window_of(model, n)` images have been admitted.
+            deadline: On the clock of `time.perf_counter`.
+
+        Yields:
+            The images of one batch after the other, in order.
+
+        Raises:
+            TritonError: One of its kinds.
+        """
+        latents = [Latent(ws=row) for row in ws]
+        works = (
+            self._batch(model, batch, noise, queue, deadline) for batch in _batches(latents, model.batch_size)
+        )
+        async with aclosing(in_order(works, _AHEAD)) as parts:
+            async for part in parts:
+                yield part
+
+    async def map(
+        self, model: Generator, latents: Sequence[Latent], queue: AdmissionQueue, deadline: float
+    ) -> NDArray[np.float32]:
+        """The styles of latents, without their images.
+
+        Args:
+            model: The generator.
+            latents: One or more.
+            queue: The model's queue, in which at least one image has been admitted.
+            deadline: On the clock of `time.perf_counter`.
+
+        Returns:
+            float32 [n, num_ws, w_dim].
+
+        Raises:
+            TritonError: One of its kinds.
+        """
+        parts = []
+        for batch in _batches(latents, model.mapping.max_batch_size):
+            await queue.start(1)
+            try:
+                parts.append(await self._map(model, batch, deadline))
+            finally:
+                queue.finish(1)
+        return np.concatenate(parts)
 
     async def _batch(
-        self, model: Generator, seeds: Sequence[int], style: Style, queue: AdmissionQueue, deadline: float
+        self,
+        model: Generator,
+        latents: Sequence[Latent],
+        noise: Noise,
+        queue: AdmissionQueue,
+        deadline: float,
     ) -> Synthesized:
+        n = len(latents)
         waited_from = perf_counter()
-        await queue.start(len(seeds))
+        await queue.start(n)
         try:
             started = perf_counter()
-            images = await self._infer(model, seeds, style, deadline)
+            ws = await self._map(model, latents, deadline)
+            images = await self._triton.infer(
+                model.synthesis,
+                {
+                    "ws": ws,
+                    "noise_gain": np.full((n, 1), 0.0 if noise == "none" else 1.0, np.float32),
+                    "noise_seed": np.full((n, 1), noise if isinstance(noise, int) else -1, np.int64),
+                },
+                "images",
+                _remaining(deadline),
+            )
             ended = perf_counter()
         finally:
-            queue.finish(len(seeds))
+            queue.finish(n)
         self._metrics.queue_seconds.labels(model.name).observe(started - waited_from)
         self._metrics.infer_seconds.labels(model.name).observe(ended - started)
-        self._metrics.images.labels(model.name).inc(len(seeds))
-        return Synthesized(list(images), started - waited_from, ended - started)
+        self._metrics.images.labels(model.name).inc(n)
+        return Synthesized(list(images), ws, started - waited_from, ended - started)
 
-    async def _infer(
-        self, model: Generator, seeds: Sequence[int], style: Style, deadline: float
-    ) -> NDArray[np.uint8]:
-        n = len(seeds)
-        cutoff = -1 if style.truncation_cutoff is None else style.truncation_cutoff
-        styles = {
-            "z": z_for_seeds(seeds, model.z_dim),
-            "truncation_psi": np.full((n, 1), style.truncation, np.float32),
-            "truncation_cutoff": np.full((n, 1), cutoff, np.int32),
-        }
-        if model.c_dim:
-            styles["label"] = one_hot(style.label, model.c_dim, n)
-        if model.n_directions:
-            styles["edits"] = np.zeros((n, model.n_directions), np.float32)
-        ws = await self._triton.infer(model.mapping, styles, "ws", _remaining(deadline))
-        gain = 0.0 if style.noise == "none" else 1.0
-        noise_seed = style.noise if isinstance(style.noise, int) else -1
-        return await self._triton.infer(
-            model.synthesis,
-            {
-                "ws": ws,
-                "noise_gain": np.full((n, 1), gain, np.float32),
-                "noise_seed": np.full((n, 1), noise_seed, np.int64),
-            },
-            "images",
-            _remaining(deadline),
-        )
+    async def _map(self, model: Generator, latents: Sequence[Latent], deadline: float) -> NDArray[np.float32]:
+        mapped = [latent for latent in latents if latent.ws is None]
+        if not mapped:
+            return np.stack([latent.ws for latent in latents if latent.ws is not None])
+        made = await self._triton.infer(model.mapping, _inputs(model, mapped), "ws", _remaining(deadline))
+        if len(mapped) == len(latents):
+            return made
+        rows = iter(made)
+        return np.stack([next(rows) if latent.ws is None else latent.ws for latent in latents])
+
+
+def window_of(model: Generator, n: int) -> int:
+    """Of n images that are rendered batch by batch, how many are with Triton or waiting for it at a time."""
+    return min(n, _AHEAD * model.batch_size)
+
+
+def _inputs(model: Generator, latents: Sequence[Latent]) -> dict[str, NDArray[Any]]:
+    n = len(latents)
+    z = np.empty((n, model.z_dim), np.float32)
+    for row, latent in enumerate(latents):
+        z[row] = z_for_seed(latent.seed or 0, model.z_dim) if latent.z is None else latent.z
+    cutoffs = [-1 if latent.truncation_cutoff is None else latent.truncation_cutoff for latent in latents]
+    inputs: dict[str, NDArray[Any]] = {
+        "z": z,
+        "truncation_psi": np.array([[latent.truncation] for latent in latents], np.float32),
+        "truncation_cutoff": np.array(cutoffs, np.int32)[:, None],
+    }
+    if model.c_dim:
+        labels = inputs["label"] = np.zeros((n, model.c_dim), np.float32)
+        for row, latent in enumerate(latents):
+            if latent.label is not None:
+                labels[row, latent.label] = 1.0
+    if model.directions:
+        edits = inputs["edits"] = np.zeros((n, len(model.directions)), np.float32)
+        for row, latent in enumerate(latents):
+            edits[row, : len(latent.edits)] = latent.edits
+    return inputs
+
+
+def _batches(latents: Sequence[Latent], size: int) -> list[Sequence[Latent]]:
+    return [latents[start : start + size] for start in range(0, len(latents), size)]
+
+
+def _joined(parts: Sequence[Synthesized]) -> Synthesized:
+    if len(parts) == 1:
+        return parts[0]
+    last = max(parts, key=lambda part: part.queue_seconds + part.infer_seconds)
+    return Synthesized(
+        [image for part in parts for image in part.images],
+        np.concatenate([part.ws for part in parts]),
+        last.queue_seconds,
+        last.infer_seconds,
+    )
 
 
 def _remaining(deadline: float) -> float:
@@ -140,17 +251,3 @@ def _remaining(deadline: float) -> float:
     if seconds <= 0:
         raise TritonDeadlineError("no time was left")
     return seconds
-
-
-async def _all_or_none(parts: Sequence[Coroutine[Any, Any, Synthesized]]) -> list[Synthesized]:
-    """Awaits all; when one fails or the caller is cancelled, the others are cancelled as well."""
-    tasks = [asyncio.ensure_future(part) for part in parts]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-        for task in done:
-            task.result()  # raises what the first to fail raised
-        return [task.result() for task in tasks]
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

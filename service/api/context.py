@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fastapi import Request
 
 from service.admission import AdmissionQueue
-from service.cards import Generator
+from service.cards import ServedModel
 from service.catalog import Catalog
 from service.settings import Settings
 from service.synthesis import Synthesizer
@@ -31,7 +31,7 @@ class Services:
     draining: bool = False
     _queues: dict[str, AdmissionQueue] = field(default_factory=dict)
 
-    def queue_for(self, model: Generator) -> AdmissionQueue:
+    def queue_for(self, model: ServedModel) -> AdmissionQueue:
         """The admission queue of a model, which outlives reloads of the model.
 
         Args:
@@ -40,14 +40,11 @@ class Services:
         Returns:
             Its queue, with the window that suits the model's batches now.
         """
-        # Two batches an instance: one running, one waiting in Triton, so that it never idles.
-        size = min(model.mapping.max_batch_size, model.synthesis.max_batch_size)
-        window = 2 * size * model.synthesis.instances
         queue = self._queues.get(model.name)
         if queue is None:
-            queue = self._queues[model.name] = AdmissionQueue(self.settings.queue_limit, window)
+            queue = self._queues[model.name] = AdmissionQueue(self.settings.queue_limit, model.window)
             self.metrics.watch_queue(model.name, lambda queue=queue: queue.admitted)  # type: ignore[misc]
-        queue.window = window
+        queue.window = model.window
         return queue
 
 

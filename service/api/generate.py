@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import dataclass
 
+import numpy as np
 from fastapi import APIRouter, Request, Response
+from numpy.typing import NDArray
 
+from service.admission import AdmissionQueue
 from service.api.body import read_json
 from service.api.context import services_of
 from service.api.documentation import GENERATE_DOCS
-from service.api.generation import Plan, generate
-from service.api.lookup import find_generator, style_for
-from service.api.negotiation import negotiate
-from service.api.problems import ProblemError, invalid_field
-from service.api.rendering import NPY, render_image, render_json, render_npy, render_zip
+from service.api.execution import Task, execute
+from service.api.formats import FORMATS, check_quality, check_side, negotiated, too_many
+from service.api.latents import latents_for
+from service.api.lookup import find_generator
+from service.api.problems import invalid_field
+from service.api.recipes import recipe_of
+from service.api.rendering import NPY, Picture, render_image, render_json, render_npy, render_zip
 from service.api.schemas import GenerateRequest
 from service.cards import Generator
-from service.images.encode import MAX_SIDE, MEDIA_TYPES, ImageFormat
-from service.images.sheet import sheet_size
+from service.images.encode import ImageFormat, blocks_event_loop
+from service.images.sheet import contact_sheet, sheet_size
+from service.synthesis import Latent, Noise, Synthesized
 
 router = APIRouter(tags=["generate"])
-
-_RENDERERS: Final = {"application/json": render_json, "application/zip": render_zip, NPY: render_npy}
-_FORMATS: Final = {media_type: image_format for image_format, media_type in MEDIA_TYPES.items()}
 
 
 @router.post("/v1/generate", name="generate", summary="Make images from seeds", **GENERATE_DOCS)
@@ -36,53 +39,108 @@ async def generate_images(request: Request) -> Response:
     """
     settings = services_of(request).settings
     body = await read_json(request, GenerateRequest, settings)
-    media_type = _negotiate(request, body.format)
-    image_format = body.format or _FORMATS.get(media_type, "png")
+    media_type = negotiated(request, body.format, "application/zip", NPY)
+    image_format = body.format or FORMATS.get(media_type, "png")
     limit = min(settings.max_images_per_request, settings.queue_limit)
     if body.count() > limit:
-        raise ProblemError(
-            "too-many-images",
-            f"{body.count()} images were asked for; one call makes at most {limit}.",
-            field="seeds" if body.seeds is not None else "n",
-            limit=limit,
-        )
-    if body.quality is not None and image_format == "png":
-        raise invalid_field("quality", "png has no quality", "quality with format jpeg or webp")
+        field = "n" if body.seed is not None else "seeds" if body.seeds is not None else "ws"
+        raise too_many(body.count(), limit, field)
+    check_quality(body.quality, image_format)
+    if body.return_ws and media_type not in ("application/json", "application/zip"):
+        raise invalid_field("return_ws", f"{media_type} has no place for styles", "JSON or zip answers")
+    if body.captions and media_type not in FORMATS:
+        raise invalid_field("captions", f"{media_type} is no contact sheet", "captions with image/*")
 
-    def plan() -> Plan:
+    def make_task() -> Task[_Generated]:
         model = find_generator(request, body.model)
-        style = style_for(model, body.truncation, body.truncation_cutoff, body.noise, body.label)
-        if media_type in _FORMATS:
-            _check_sheet(model, body.count(), image_format)
-        return Plan(model, body.all_seeds(), style)
+        latents = latents_for(model, body, body.all_seeds(), body.all_ws())
+        if media_type in FORMATS:
+            size = sheet_size(len(latents), model.height, model.width, captions=body.captions)
+            check_side(size, image_format, f"a sheet of {len(latents)} images")
 
-    render = _RENDERERS.get(media_type, render_image)
-    finish = partial(render, image_format=image_format, quality=body.quality)
-    response = await generate(request, plan, finish, image_format)
+        async def run(queue: AdmissionQueue, deadline: float) -> _Generated:
+            synthesizer = services_of(request).synthesizer
+            made = await synthesizer.synthesize(model, latents, body.noise, queue, deadline)
+            return _Generated(model, latents, body.noise, made)
+
+        return Task(model, len(latents), run)
+
+    def render(made: _Generated) -> Response:
+        if media_type == NPY:
+            return render_npy(made.images)
+        if media_type in FORMATS:
+            return _render_sheet(made, image_format, body)
+        pictures = made.pictures(with_ws=body.return_ws)
+        answer = render_json if media_type == "application/json" else render_zip
+        return answer(made.model, pictures, image_format, body.quality)
+
+    response = await execute(
+        request,
+        make_task,
+        render,
+        in_thread=lambda made: blocks_event_loop(made.pixel_count, image_format),
+        label=image_format,
+    )
     response.headers["vary"] = "accept"
     response.headers["cache-control"] = "no-store"
     return response
 
 
-def _negotiate(request: Request, image_format: ImageFormat | None) -> str:
-    images = tuple(MEDIA_TYPES.values()) if image_format is None else (MEDIA_TYPES[image_format],)
-    offers = ("application/json", *images, "application/zip", NPY)
-    media_type = negotiate(",".join(request.headers.getlist("accept")), offers)
-    if media_type is None:
-        chosen = f" with format {image_format!r}" if image_format else ""
-        raise ProblemError(
-            "not-acceptable",
-            f"`Accept` excludes everything this call can answer{chosen}.",
-            accepted=list(offers),
-        )
-    return media_type
+@dataclass(frozen=True, eq=False)
+class _Generated:
+    """Images together with what they were made of."""
+
+    model: Generator
+    latents: Sequence[Latent]
+    noise: Noise
+    made: Synthesized
+
+    @property
+    def images(self) -> list[NDArray[np.uint8]]:
+        return self.made.images
+
+    @property
+    def pixel_count(self) -> int:
+        return len(self.images) * self.model.height * self.model.width
+
+    @property
+    def queue_seconds(self) -> float:
+        return self.made.queue_seconds
+
+    @property
+    def infer_seconds(self) -> float:
+        return self.made.infer_seconds
+
+    def pictures(self, *, with_ws: bool) -> list[Picture]:
+        return [
+            Picture(
+                pixels,
+                f"{index:04d}-ws" if latent.seed is None else f"{index:04d}-seed-{latent.seed}",
+                recipe_of(self.model, latent, self.noise),
+                {} if latent.seed is None else {"seed": latent.seed},
+                self.made.ws[index] if with_ws else None,
+            )
+            for index, (latent, pixels) in enumerate(zip(self.latents, self.images, strict=True))
+        ]
 
 
-def _check_sheet(model: Generator, n: int, image_format: ImageFormat) -> None:
-    longest = max(sheet_size(n, model.height, model.width))
-    if longest > MAX_SIDE[image_format]:
-        raise invalid_field(
-            "format",
-            f"a sheet of {n} images is {longest} pixels long; {image_format} holds {MAX_SIDE[image_format]}",
-            "png, fewer images, or `Accept: application/zip`",
-        )
+def _render_sheet(made: _Generated, image_format: ImageFormat, body: GenerateRequest) -> Response:
+    recipe = recipe_of(made.model, made.latents[0], made.noise)
+    if len(made.latents) > 1:
+        if "seed" in recipe:
+            del recipe["seed"]
+            recipe["seeds"] = [latent.seed for latent in made.latents]
+        else:
+            recipe = {key: recipe[key] for key in ("model", "digest", "noise")}
+    captions = None
+    if body.captions:
+        recipe["captions"] = True
+        captions = [_caption(made.model, index, latent) for index, latent in enumerate(made.latents)]
+    return render_image(contact_sheet(made.images, captions), recipe, image_format, body.quality)
+
+
+def _caption(model: Generator, index: int, latent: Latent) -> str:
+    name = f"ws {index}" if latent.seed is None else str(latent.seed)
+    if latent.label is None:
+        return name
+    return f"{name} {model.classes[latent.label] if model.classes else latent.label}"

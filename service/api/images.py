@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import TypeAdapter
 
+from service.admission import AdmissionQueue
 from service.api.caching import IMMUTABLE, REVALIDATE, etag_of, is_current
+from service.api.context import services_of
 from service.api.documentation import IMAGE_DOCS
-from service.api.generation import Images, Plan, generate
-from service.api.lookup import find_generator, style_for
+from service.api.execution import Task, execute
+from service.api.formats import check_quality
+from service.api.latent_schemas import Amount, InDigits, LatentFields, Seed
+from service.api.latents import latents_for
+from service.api.lookup import find_generator
 from service.api.problems import ProblemError, invalid_field
-from service.api.rendering import recipe_of, render_image
-from service.api.schemas import ImageQuery, InDigits, Seed
-from service.images.encode import ImageFormat
+from service.api.recipes import recipe_of
+from service.api.rendering import render_image
+from service.api.schemas import ImageQuery
+from service.cards import Generator
+from service.images.encode import ImageFormat, blocks_event_loop
+from service.synthesis import Latent, Synthesized
 from service.telemetry.records import record_of
 
 router = APIRouter(tags=["images"])
@@ -40,10 +51,10 @@ async def cached_image(
     if repeated := [name for name in request.query_params if len(request.query_params.getlist(name)) > 1]:
         raise invalid_field(repeated[0], "given more than once", "each parameter once")
     image_format = _FORMATS[format]
-    if query.quality is not None and image_format == "png":
-        raise invalid_field("quality", "png has no quality", "quality with jpg or webp")
+    check_quality(query.quality, image_format)
+    fields = _latent_fields(query)
 
-    def plan() -> Plan:
+    def plan() -> tuple[Generator, Latent]:
         generator = find_generator(request, model)
         if query.digest is not None and query.digest != generator.digest:
             raise ProblemError(
@@ -52,27 +63,79 @@ async def cached_image(
                 field="digest",
                 accepted=[generator.digest],
             )
-        style = style_for(generator, query.truncation, query.truncation_cutoff, query.noise, query.label)
-        return Plan(generator, (seed,), style)
+        (latent,) = latents_for(generator, fields, [seed], None)
+        return generator, latent
 
-    first = plan()
-    etag = etag_of(recipe_of(first, seed), image_format, query.quality)
-    cache_control = REVALIDATE if query.digest is None else IMMUTABLE
-    if is_current(request.headers.getlist("if-none-match"), etag):
+    def headers_of(recipe: Mapping[str, Any]) -> dict[str, str]:
+        etag = etag_of(recipe, image_format, query.quality)
+        return {"etag": etag, "cache-control": REVALIDATE if query.digest is None else IMMUTABLE}
+
+    generator, latent = plan()
+    headers = headers_of(recipe_of(generator, latent, query.noise))
+    if is_current(request.headers.getlist("if-none-match"), headers["etag"]):
         record_of(request.scope).outcome = "not-modified"
-        headers = {
-            "etag": etag,
-            "cache-control": cache_control,
-            "x-model": first.model.name,
-            "x-model-digest": first.model.digest,
-        }
+        headers |= {"x-model": generator.name, "x-model-digest": generator.digest}
         return Response(status_code=304, headers=headers)
 
-    def render(made: Plan, images: Images) -> Response:
-        response = render_image(made, images, image_format, query.quality)
-        # Of the plan that was carried out: the model may have changed since the first look.
-        response.headers["etag"] = etag_of(recipe_of(made, seed), image_format, query.quality)
-        response.headers["cache-control"] = cache_control
+    def make_task() -> Task[_Made]:
+        generator, latent = plan()
+
+        async def run(queue: AdmissionQueue, deadline: float) -> _Made:
+            synthesizer = services_of(request).synthesizer
+            made = await synthesizer.synthesize(generator, [latent], query.noise, queue, deadline)
+            return _Made(recipe_of(generator, latent, query.noise), made)
+
+        return Task(generator, 1, run)
+
+    def render(made: _Made) -> Response:
+        response = render_image(made.made.images[0], made.recipe, image_format, query.quality)
+        # Of what was carried out: the model may have changed since the first look.
+        response.headers.update(headers_of(made.recipe))
         return response
 
-    return await generate(request, plan, render, image_format)
+    pixel_count = generator.height * generator.width
+    return await execute(
+        request,
+        make_task,
+        render,
+        in_thread=lambda made: blocks_event_loop(pixel_count, image_format),
+        label=image_format,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """The image together with what made it."""
+
+    recipe: Mapping[str, Any]
+    made: Synthesized
+
+    @property
+    def queue_seconds(self) -> float:
+        return self.made.queue_seconds
+
+    @property
+    def infer_seconds(self) -> float:
+        return self.made.infer_seconds
+
+
+def _latent_fields(query: ImageQuery) -> LatentFields:
+    edits: dict[str, float] = {}
+    for entry in query.edits.split(",") if query.edits is not None else ():
+        name, colon, amount = entry.strip().rpartition(":")
+        try:
+            if not colon or name in edits:
+                raise ValueError
+            edits[name] = TypeAdapter(Amount).validate_python(float(amount))
+        except ValueError:
+            raise invalid_field(
+                "edits",
+                f"{entry!r} is no edit",
+                "each direction once, such as direction-01:2.5",
+            ) from None
+    return LatentFields(
+        truncation=query.truncation,
+        truncation_cutoff=query.truncation_cutoff,
+        label=query.label,
+        edits=edits or None,
+    )

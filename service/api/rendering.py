@@ -7,7 +7,8 @@ import json
 import time
 import zipfile
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
 
@@ -15,89 +16,96 @@ import numpy as np
 from fastapi.responses import Response
 from numpy.typing import NDArray
 
-from service.api.generation import Images, Plan
+from service.api.recipes import encode_ws
+from service.cards import ServedModel
 from service.images.encode import MEDIA_TYPES, SUFFIXES, ImageFormat, encode
-from service.images.sheet import contact_sheet
 
 NPY = "application/x-npy"
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-def recipe_of(plan: Plan, seed: int) -> dict[str, Any]:
-    """Everything needed to make one image again, as files and ETags hold it.
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """One image of an answer.
 
-    Args:
-        plan: The plan it is part of.
-        seed: Which of its images.
-
-    Returns:
-        Plain JSON values.
+    Attributes:
+        pixels: uint8 [height, width, 3].
+        name: What it is called in a zip, without the suffix.
+        recipe: What made it, as written into its file.
+        said: What JSON and the manifest say of it first, such as its seed.
+        ws: Styles to return with it, float32 [num_ws, w_dim]; None for none.
     """
-    style = plan.style
-    return {
-        "model": plan.model.name,
-        "digest": plan.model.digest,
-        "seed": seed,
-        "truncation": style.truncation,
-        "truncation_cutoff": style.truncation_cutoff,
-        "noise": style.noise,
-        "label": style.label,
-    }
+
+    pixels: NDArray[np.uint8]
+    name: str
+    recipe: Mapping[str, Any]
+    said: Mapping[str, Any] = field(default_factory=dict)
+    ws: NDArray[np.float32] | None = None
 
 
-def render_image(plan: Plan, images: Images, image_format: ImageFormat, quality: int | None) -> Response:
-    """One image as itself, several as a contact sheet.
+def render_image(
+    pixels: NDArray[np.uint8], recipe: Mapping[str, Any], image_format: ImageFormat, quality: int | None
+) -> Response:
+    """One image, or a sheet, as itself.
 
     Args:
-        plan: What was carried out.
-        images: Its images.
+        pixels: uint8 [height, width, 3].
+        recipe: Written into the file.
         image_format: Format of the file.
         quality: Of the encoder, see `service.images.encode.encode`.
 
     Returns:
         The response, with `x-pixels-sha256` of exactly the pixels in the file.
     """
-    recipe = recipe_of(plan, plan.seeds[0])
-    if len(images) > 1:
-        del recipe["seed"]
-        recipe["seeds"] = list(plan.seeds)
-    pixels = contact_sheet(images)
     return Response(
         encode(pixels, image_format, recipe, quality),
         media_type=MEDIA_TYPES[image_format],
-        headers={"x-pixels-sha256": _sha256(pixels)},
+        headers={"x-pixels-sha256": sha256_of(pixels)},
     )
 
 
-def render_json(plan: Plan, images: Images, image_format: ImageFormat, quality: int | None) -> Response:
+def render_json(
+    model: ServedModel, pictures: Sequence[Picture], image_format: ImageFormat, quality: int | None
+) -> Response:
     """The JSON answer, each file in base64.
 
     Args:
-        plan: What was carried out.
-        images: Its images.
+        model: What made them.
+        pictures: One or more.
         image_format: Format of the files.
         quality: Of the encoder.
 
     Returns:
         The response.
     """
-    head = {"created": int(time.time()), "model": plan.model.name, "model_digest": plan.model.digest}
+    head: dict[str, Any] = {
+        "created": int(time.time()),
+        "model": model.name,
+        "model_digest": model.digest,
+    }
+    if (ws := pictures[0].ws) is not None:
+        head["ws_shape"] = list(ws.shape)
     # Assembled from bytes: base64 needs no escaping, and a JSON encoder would scan megabytes for it.
     parts = [json.dumps(head, separators=(",", ":")).encode()[:-1], b',"data":[']
-    for index, (seed, pixels) in enumerate(zip(plan.seeds, images, strict=True)):
-        item = json.dumps(_description(seed, pixels, image_format), separators=(",", ":")).encode()
-        file = encode(pixels, image_format, recipe_of(plan, seed), quality)
-        parts += [b"," if index else b"", item[:-1], b',"b64_json":"', b64encode(file), b'"}']
+    for index, picture in enumerate(pictures):
+        item = json.dumps(describe(picture, image_format), separators=(",", ":")).encode()
+        file = encode(picture.pixels, image_format, picture.recipe, quality)
+        parts += [b"," if index else b"", item[:-1], b',"b64_json":"', b64encode(file), b'"']
+        if picture.ws is not None:
+            parts += [b',"ws":"', encode_ws(picture.ws).encode(), b'"']
+        parts.append(b"}")
     parts.append(b"]}")
     return Response(b"".join(parts), media_type="application/json")
 
 
-def render_zip(plan: Plan, images: Images, image_format: ImageFormat, quality: int | None) -> Response:
-    """A zip of files and a `manifest.json`; the same plan gives the same bytes.
+def render_zip(
+    model: ServedModel, pictures: Sequence[Picture], image_format: ImageFormat, quality: int | None
+) -> Response:
+    """A zip of files and a `manifest.json`; the same pictures give the same bytes.
 
     Args:
-        plan: What was carried out.
-        images: Its images.
+        model: What made them.
+        pictures: One or more; styles go beside the files as `.npy`.
         image_format: Format of the files.
         quality: Of the encoder.
 
@@ -106,49 +114,79 @@ def render_zip(plan: Plan, images: Images, image_format: ImageFormat, quality: i
     """
     out, entries = BytesIO(), []
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
-        for index, (seed, pixels) in enumerate(zip(plan.seeds, images, strict=True)):
-            name = f"{index:04d}-seed-{seed}.{SUFFIXES[image_format]}"
-            recipe = recipe_of(plan, seed)
-            archive.writestr(zipfile.ZipInfo(name, _ZIP_EPOCH), encode(pixels, image_format, recipe, quality))
-            entries.append({"file": name, **_description(seed, pixels, image_format), "recipe": recipe})
-        manifest = {"model": plan.model.name, "model_digest": plan.model.digest, "data": entries}
+        for picture in pictures:
+            name = f"{picture.name}.{SUFFIXES[image_format]}"
+            file = encode(picture.pixels, image_format, picture.recipe, quality)
+            archive.writestr(zipfile.ZipInfo(name, _ZIP_EPOCH), file)
+            entry = {"file": name, **describe(picture, image_format), "recipe": picture.recipe}
+            if picture.ws is not None:
+                entry["ws_file"] = f"{picture.name}.ws.npy"
+                archive.writestr(zipfile.ZipInfo(entry["ws_file"], _ZIP_EPOCH), npy_of(picture.ws))
+            entries.append(entry)
+        manifest = {"model": model.name, "model_digest": model.digest, "data": entries}
         archive.writestr(
             zipfile.ZipInfo("manifest.json", _ZIP_EPOCH), json.dumps(manifest, ensure_ascii=False, indent=1)
         )
     return Response(
         out.getvalue(),
         media_type="application/zip",
-        headers={"content-disposition": f'attachment; filename="{plan.model.name}.zip"'},
+        headers={"content-disposition": f'attachment; filename="{model.name}.zip"'},
     )
 
 
-def render_npy(plan: Plan, images: Images, image_format: ImageFormat, quality: int | None) -> Response:
+def render_npy(images: Sequence[NDArray[np.uint8]]) -> Response:
     """The raw pixels as one numpy array [N, height, width, 3], uint8, not compressed.
 
     Args:
-        plan: What was carried out.
-        images: Its images.
-        image_format: Not used.
-        quality: Not used.
+        images: Of one size.
 
     Returns:
         The response, with `x-pixels-sha256` of the whole array.
     """
     pixels = np.stack(images)
-    out = BytesIO()
-    np.save(out, pixels, allow_pickle=False)
-    return Response(out.getvalue(), media_type=NPY, headers={"x-pixels-sha256": _sha256(pixels)})
+    return Response(npy_of(pixels), media_type=NPY, headers={"x-pixels-sha256": sha256_of(pixels)})
 
 
-def _description(seed: int, pixels: NDArray[np.uint8], image_format: ImageFormat) -> Mapping[str, Any]:
+def describe(picture: Picture, image_format: ImageFormat) -> dict[str, Any]:
+    """What JSON, manifests and events say of a picture, besides its file.
+
+    Args:
+        picture: The picture.
+        image_format: Of its file.
+
+    Returns:
+        Plain JSON values.
+    """
     return {
-        "seed": seed,
-        "pixels_sha256": _sha256(pixels),
-        "width": pixels.shape[1],
-        "height": pixels.shape[0],
+        **picture.said,
+        "pixels_sha256": sha256_of(picture.pixels),
+        "width": picture.pixels.shape[1],
+        "height": picture.pixels.shape[0],
         "media_type": MEDIA_TYPES[image_format],
     }
 
 
-def _sha256(pixels: NDArray[np.uint8]) -> str:
+def npy_of(array: NDArray[Any]) -> bytes:
+    """An array as a `.npy` file.
+
+    Args:
+        array: Any, but for objects.
+
+    Returns:
+        The file.
+    """
+    out = BytesIO()
+    np.save(out, array, allow_pickle=False)
+    return out.getvalue()
+
+
+def sha256_of(pixels: NDArray[np.uint8]) -> str:
+    """sha256 of raw pixels, row by row.
+
+    Args:
+        pixels: Contiguous.
+
+    Returns:
+        64 hexadecimal digits.
+    """
     return hashlib.sha256(pixels.data).hexdigest()

@@ -2,47 +2,37 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from service.api.latent_schemas import (
+    CUTOFF,
+    LABEL,
+    MODEL,
+    NOISE,
+    QUALITY,
+    TRUNCATION,
+    WS,
+    InDigits,
+    LatentFields,
+    Noise,
+    Quality,
+    Seed,
+    Truncation,
+    WsValue,
+)
 from service.latents import MAX_SEED
 
-_DIGITS = re.compile(r"0|[1-9][0-9]*")
-
-
-def _in_digits(text: Any) -> Any:
-    """Refuses `007`, `+7`, `7.0` and `7_0` in a URL: one image has one address, or caches keep several."""
-    if isinstance(text, str) and not _DIGITS.fullmatch(text):
-        raise ValueError("Input should be an integer in plain digits")
-    return text
-
-
-InDigits = BeforeValidator(_in_digits)
-Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
-Truncation = Annotated[float, Field(ge=-2.0, le=2.0, allow_inf_nan=False)]
-Quality = Annotated[int, Field(ge=1, le=100)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-_LONGEST_LABEL = 200
-
-_MODEL = "name of a generator listed by /v1/models"
-_TRUNCATION = "a number from -2 to 2: how far from the average image; 1 leaves the model as trained"
-_CUTOFF = "an integer from 0 to the model's num_ws: only so many first layers are truncated; all if left out"
-_NOISE = "`const` (the model's own), `none`, or an integer from 0 to 4294967295 that seeds fresh noise"
-_LABEL = "index or name of one of the model's classes"
-_QUALITY = "an integer from 1 to 100, for jpeg and webp; webp without it is lossless"
 
 EXAMPLE_DIGEST = "5c54a9ee1d2e51ee2a5a7b4a3f7ca3a8f24a3b4b1d0b5a9d31c3e9d8f6c20e11"
 
 
-class GenerateRequest(BaseModel):
-    """Which images to make: `seeds`, or `seed` and `n` for a run of consecutive ones."""
+class GenerateRequest(LatentFields):
+    """Which images to make: `seeds`, `seed` and `n` for a run of consecutive ones, or `ws`."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-    model: str = Field(min_length=1, max_length=64, description=_MODEL, examples=["terrain"])
+    model: str = Field(min_length=1, max_length=64, description=MODEL, examples=["terrain"])
     # Fails fast: a megabyte of wrong seeds would otherwise cost a second of error messages.
     seeds: Annotated[list[Seed], Field(fail_fast=True)] | None = Field(
         None, min_length=1, description="a list of integers from 0 to 4294967295, one image each"
@@ -51,21 +41,25 @@ class GenerateRequest(BaseModel):
     n: int | None = Field(
         None, ge=1, description="an integer of at least 1, with `seed`: images of seed, seed+1, …"
     )
-    truncation: Truncation = Field(1.0, description=_TRUNCATION)
-    truncation_cutoff: int | None = Field(None, ge=0, description=_CUTOFF)
-    noise: Literal["const", "none"] | Seed = Field("const", description=_NOISE)
-    label: Annotated[int, Field(ge=0)] | Annotated[str, Field(max_length=_LONGEST_LABEL)] | None = Field(
-        None, description=_LABEL
+    ws: str | Annotated[list[WsValue], Field(min_length=1, fail_fast=True)] | None = Field(
+        None, description=f"{WS}; one, or a list of them"
     )
+    noise: Noise = Field("const", description=NOISE)
     format: Literal["png", "jpeg", "webp"] | None = Field(
         None, description="`png`, `jpeg` or `webp`; left to `Accept`, and then png, if left out"
     )
-    quality: Quality | None = Field(None, description=_QUALITY)
+    quality: Quality | None = Field(None, description=QUALITY)
+    captions: bool = Field(
+        False, description="true to write each image's seed (and label) under it on a contact sheet"
+    )
+    return_ws: bool = Field(
+        False, description="true to return each image's styles as well, in JSON and zip answers"
+    )
 
     @model_validator(mode="after")
     def _one_way_to_name_seeds(self) -> GenerateRequest:
-        if (self.seeds is None) == (self.seed is None):
-            raise ValueError("give either `seeds`, or `seed` with or without `n`")
+        if sum(given is not None for given in (self.seeds, self.seed, self.ws)) != 1:
+            raise ValueError("give either `seeds`, or `seed` with or without `n`, or `ws`")
         if self.n is not None and self.seed is None:
             raise ValueError("`n` goes with `seed`, not with `seeds`")
         if self.seed is not None and self.seed + (self.n or 1) - 1 > MAX_SEED:
@@ -74,10 +68,18 @@ class GenerateRequest(BaseModel):
 
     def count(self) -> int:
         """How many images are asked for."""
+        if self.ws is not None:
+            return 1 if isinstance(self.ws, str) else len(self.ws)
         return len(self.seeds) if self.seeds is not None else self.n or 1
 
-    def all_seeds(self) -> list[int]:
-        """The seed of each image, in order."""
+    def all_ws(self) -> list[WsValue] | None:
+        """The styles given instead of seeds, if so."""
+        return [self.ws] if isinstance(self.ws, str) else self.ws
+
+    def all_seeds(self) -> list[int] | None:
+        """The seed of each image, in order; None if there are styles instead."""
+        if self.ws is not None:
+            return None
         if self.seeds is not None:
             return self.seeds
         first = self.seed or 0
@@ -89,11 +91,14 @@ class ImageQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    truncation: Truncation = Field(1.0, description=_TRUNCATION)
-    truncation_cutoff: Annotated[int, InDigits] | None = Field(None, ge=0, description=_CUTOFF)
-    noise: Literal["const", "none"] | Annotated[Seed, InDigits] = Field("const", description=_NOISE)
-    label: str | None = Field(None, max_length=_LONGEST_LABEL, description=_LABEL)
-    quality: Annotated[Quality, InDigits] | None = Field(None, description=_QUALITY)
+    truncation: Truncation = Field(1.0, description=TRUNCATION)
+    truncation_cutoff: Annotated[int, InDigits] | None = Field(None, ge=0, description=CUTOFF)
+    noise: Literal["const", "none"] | Annotated[Seed, InDigits] = Field("const", description=NOISE)
+    label: str | None = Field(None, max_length=200, description=LABEL)
+    quality: Annotated[Quality, InDigits] | None = Field(None, description=QUALITY)
+    edits: Annotated[str, Field(max_length=2000)] | None = Field(
+        None, description="amounts along the model's directions, such as `direction-01:2.5,direction-03:-1`"
+    )
     digest: Digest | None = Field(
         None, description="the model's digest: pins the model, so that the answer may be cached for ever"
     )
@@ -102,12 +107,13 @@ class ImageQuery(BaseModel):
 class GeneratedImage(BaseModel):
     """One image of a JSON answer."""
 
-    seed: int = Field(examples=[42])
+    seed: int | None = Field(None, description="Left out for images made of `ws`.", examples=[42])
     b64_json: str = Field(description="The encoded file in base64.")
     pixels_sha256: str = Field(description="sha256 of the raw RGB bytes, row by row.")
     width: int = Field(examples=[64])
     height: int = Field(examples=[64])
     media_type: str = Field(examples=["image/png"])
+    ws: str | None = Field(None, description="With `return_ws`: base64 of little-endian float32 values.")
 
 
 class GenerateResponse(BaseModel):
@@ -116,6 +122,7 @@ class GenerateResponse(BaseModel):
     created: int = Field(description="Unix time in seconds.")
     model: str = Field(examples=["terrain"])
     model_digest: str = Field(examples=[EXAMPLE_DIGEST])
+    ws_shape: list[int] | None = Field(None, description="With `return_ws`: [num_ws, w_dim].")
     data: list[GeneratedImage]
 
 

@@ -11,7 +11,7 @@ from service.api.problems import ProblemError, invalid_fields
 
 _MAX_ERRORS = 20
 # Members of a union show up in pydantic's locations; fields of ours are all that a client knows.
-_UNION_MEMBERS = ("int", "str", "literal", "constrained", "float", "function-")
+_UNION_MEMBERS = ("int", "str", "literal", "constrained", "float", "function-", "list[")
 
 
 def validation_problem(

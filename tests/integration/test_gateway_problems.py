@@ -119,7 +119,9 @@ def test_body_that_is_no_request(http: httpx.Client, body: bytes) -> None:
         ({"label": 0}, "label"),
         ({"quality": 50}, "quality"),
         ({"quality": 0, "format": "jpeg"}, "quality"),
-        ({"edits": {"age": 1}}, "edits"),
+        ({"edits": {"age": 1}}, "edits.age"),
+        ({"edits": {"age": 1000}}, "edits.age"),
+        ({"captions": True}, "captions"),
         ({"ws": []}, "ws"),
     ],
 )

@@ -61,7 +61,7 @@ def test_two_halves_make_one_generator() -> None:
         "title": "Toy",
     }
     assert (generator.z_dim, generator.num_ws, generator.height, generator.width) == (8, 4, 16, 32)
-    assert (generator.c_dim, generator.n_directions) == (0, 0)
+    assert (generator.c_dim, generator.directions) == (0, ())
     assert generator.synthesis.instances == 2
     assert generator.parts == (("toy-mapping", "3"), ("toy-synthesis", "3"))
 
@@ -74,14 +74,27 @@ def test_versions_that_differ_are_both_named() -> None:
 
 
 def test_conditional_with_directions() -> None:
-    mapping = config("mapping", classes=["cat", "dog"])
+    directions = [{"name": f"direction-{i:02}", "unit": "σ"} for i in range(1, 6)]
+    mapping = config("mapping", classes=["cat", "dog"], directions=directions)
     mapping.input.add(name="label", data_type=FP32, dims=[2])
     mapping.input.add(name="edits", data_type=FP32, dims=[5])
     generator = join_generator(
         read_triton_model(mapping, "1"), read_triton_model(config("synthesis", classes=["cat", "dog"]), "1")
     )
-    assert (generator.c_dim, generator.n_directions) == (2, 5)
+    assert generator.c_dim == 2
     assert generator.classes == ("cat", "dog")
+    assert generator.directions == tuple(entry["name"] for entry in directions)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("directions", ["one"]), ("layer_groups", {"coarse": [4]}), ("layer_groups", {"coarse": "all"})],
+)
+def test_a_card_that_does_not_fit_its_graph(field: str, value: object) -> None:
+    mapping = read_triton_model(config("mapping", **{field: value}), "1")
+    synthesis = read_triton_model(config("synthesis", **{field: value}), "1")
+    with pytest.raises(CardError, match=field):
+        join_generator(mapping, synthesis)
 
 
 SIZES = {

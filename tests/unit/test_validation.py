@@ -45,7 +45,7 @@ def test_a_union_is_one_error() -> None:
     assert list(errors_of('{"model": "m", "seeds": [1], "noise": "loud"}')) == ["noise"]
 
 
-@pytest.mark.parametrize("field", ["edits", "ws", "trunction"])
+@pytest.mark.parametrize("field", ["edit", "latents", "trunction"])
 def test_unknown_fields_are_refused(field: str) -> None:
     error = errors_of(f'{{"model": "m", "seeds": [1], "{field}": {{}}}}')[field]
     assert error["detail"] == "Unknown field"

@@ -1,0 +1,59 @@
+"""The part of requests that says which latents are meant; shared by every call of generators."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from service.latents import MAX_SEED
+
+_DIGITS = re.compile(r"0|[1-9][0-9]*")
+_LONGEST_NAME = 200
+_LARGEST_AMOUNT = 100.0
+
+
+def _in_digits(text: Any) -> Any:
+    """Refuses `007`, `+7`, `7.0` and `7_0` in a URL: one image has one address, or caches keep several."""
+    if isinstance(text, str) and not _DIGITS.fullmatch(text):
+        raise ValueError("Input should be an integer in plain digits")
+    return text
+
+
+InDigits = BeforeValidator(_in_digits)
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+Truncation = Annotated[float, Field(ge=-2.0, le=2.0, allow_inf_nan=False)]
+Label = Annotated[int, Field(ge=0)] | Annotated[str, Field(max_length=_LONGEST_NAME)]
+Amount = Annotated[float, Field(ge=-_LARGEST_AMOUNT, le=_LARGEST_AMOUNT, allow_inf_nan=False)]
+Edits = Annotated[dict[Annotated[str, Field(max_length=_LONGEST_NAME)], Amount], Field(max_length=64)]
+Noise = Literal["const", "none"] | Seed
+Quality = Annotated[int, Field(ge=1, le=100)]
+# Fails fast: a megabyte of wrong numbers would otherwise cost a second of error messages.
+_Row = Annotated[list[float], Field(fail_fast=True)]
+WsValue = str | _Row | Annotated[list[_Row], Field(fail_fast=True)]
+
+MODEL = "name of a generator listed by /v1/models"
+TRUNCATION = "a number from -2 to 2: how far from the average image; 1 leaves the model as trained"
+CUTOFF = "an integer from 0 to the model's num_ws: only so many first layers are truncated; all if left out"
+NOISE = "`const` (the model's own), `none`, or an integer from 0 to 4294967295 that seeds fresh noise"
+LABEL = "index or name of one of the model's classes"
+EDITS = 'amount by name of one of the model\'s directions, such as `{"direction-01": 2.5}`; see its card'
+WS = (
+    "styles that an earlier call returned, instead of seeds: base64 of num_ws × w_dim little-endian float32 "
+    "values, or nested lists"
+)
+QUALITY = "an integer from 1 to 100, for jpeg and webp; webp without it is lossless"
+
+STRICT = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class LatentFields(BaseModel):
+    """What else decides an image's styles, besides its seed."""
+
+    model_config = STRICT
+
+    truncation: Truncation = Field(1.0, description=TRUNCATION)
+    truncation_cutoff: int | None = Field(None, ge=0, description=CUTOFF)
+    label: Label | None = Field(None, description=LABEL)
+    edits: Edits | None = Field(None, description=EDITS)

@@ -1,0 +1,59 @@
+"""What made an image, as files, manifests and ETags hold it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.cards import Generator
+from service.synthesis import Latent, Noise
+
+# Larger styles would not fit into the one XMP segment that a JPEG has.
+_LARGEST_WS: Final = 16 << 10
+
+
+def recipe_of(model: Generator, latent: Latent, noise: Noise) -> dict[str, Any]:
+    """Everything needed to make one image again.
+
+    Args:
+        model: The generator, with its digest.
+        latent: A seed or styles; of a `z` that was interpolated, what can be told without it.
+        noise: As for synthesis.
+
+    Returns:
+        Plain JSON values. Styles are held in full up to 16 KiB, otherwise as their sha256 alone.
+    """
+    recipe: dict[str, Any] = {"model": model.name, "digest": model.digest}
+    if latent.ws is not None:
+        raw = latent.ws.tobytes()
+        recipe["ws_sha256"] = hashlib.sha256(raw).hexdigest()
+        if len(raw) <= _LARGEST_WS:
+            recipe["ws"] = encode_ws(latent.ws)
+        return {**recipe, "noise": noise}
+    recipe |= {
+        "seed": latent.seed,
+        "truncation": latent.truncation,
+        "truncation_cutoff": latent.truncation_cutoff,
+        "noise": noise,
+        "label": latent.label,
+    }
+    amounts = {name: amount for name, amount in zip(model.directions, latent.edits, strict=False) if amount}
+    if amounts:
+        recipe["edits"] = amounts
+    return recipe
+
+
+def encode_ws(ws: NDArray[np.float32]) -> str:
+    """Styles as text.
+
+    Args:
+        ws: float32, any shape.
+
+    Returns:
+        Base64 of little-endian float32 values in row-major order.
+    """
+    return base64.b64encode(ws.astype("<f4").tobytes()).decode("ascii")
