@@ -1,4 +1,4 @@
-"""Pixels to files: PNG, JPEG, WebP, each with its provenance inside."""
+"""Pixels to files: PNG, JPEG, WebP, each with its provenance inside and saying that its colours are sRGB."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from service.images.containers.base import MAX_EXIF_BYTES
 from service.images.metadata import PNG_RECIPE_KEYWORD, PNG_XMP_KEYWORD
-from service.images.png import encode_png
+from service.images.png import PngWriter, encode_png
 from service.images.provenance import canonical_json, xmp_packet
+from service.images.srgb import srgb_profile
 
 ImageFormat = Literal["png", "jpeg", "webp"]
 
@@ -36,14 +38,18 @@ def encode(
     image_format: ImageFormat,
     recipe: Mapping[str, Any],
     quality: int | None = None,
+    *,
+    exif: bytes | None = None,
 ) -> bytes:
     """Encodes one image together with the recipe that made it.
 
     Args:
-        pixels: Shape [height, width, 3], uint8, sides within `MAX_SIDE` of the format.
+        pixels: Shape [height, width, 3], uint8, sides within `MAX_SIDE` of the format. PNG and WebP take
+            [height, width, 4] too, the fourth channel being alpha.
         image_format: `png` and `webp` without quality are lossless.
         recipe: What `service.images.provenance` writes into the file.
         quality: 1 to 100 for JPEG (default 90) and lossy WebP; PNG has none.
+        exif: An EXIF block from its TIFF header on, to be kept; at most `MAX_EXIF_BYTES`.
 
     Returns:
         The file; the same bytes for the same arguments and encoder (see `encoder_fingerprint`).
@@ -53,21 +59,85 @@ def encode(
     """
     recipe_json = canonical_json(recipe)
     packet = xmp_packet(recipe_json)
+    _check_exif(exif)
     if image_format == "png":
-        return encode_png(pixels, ((PNG_XMP_KEYWORD, packet), (PNG_RECIPE_KEYWORD, recipe_json)))
+        return encode_png(pixels, ((PNG_XMP_KEYWORD, packet), (PNG_RECIPE_KEYWORD, recipe_json)), exif)
+    if image_format == "jpeg" and pixels.shape[-1] != 3:
+        raise ValueError("JPEG has no alpha channel")
     out = BytesIO()
     image = Image.fromarray(pixels)
-    xmp = packet.encode()
+    more: dict[str, bytes] = {"xmp": packet.encode(), "icc_profile": srgb_profile()}
+    if exif is not None:
+        more["exif"] = b"Exif\0\0" + exif
     if image_format == "jpeg":
         quality = quality or DEFAULT_JPEG_QUALITY
         # Chroma at full resolution where quality is asked for: small saturated details survive.
-        image.save(out, "JPEG", quality=quality, subsampling=0 if quality >= 90 else 2, xmp=xmp)
+        image.save(out, "JPEG", quality=quality, subsampling=0 if quality >= 90 else 2, **more)
     elif quality is None:
         # Effort 0 takes 2 ms for 256² where Pillow's default takes 65, for a file a quarter larger.
-        image.save(out, "WEBP", lossless=True, quality=0, method=0, exact=True, xmp=xmp)
+        image.save(out, "WEBP", lossless=True, quality=0, method=0, exact=True, **more)
     else:
-        image.save(out, "WEBP", quality=quality, method=2, xmp=xmp)
+        image.save(out, "WEBP", quality=quality, method=2, **more)
     return out.getvalue()
+
+
+def _check_exif(exif: bytes | None) -> None:
+    if exif is not None and not (exif[:4] in (b"II*\0", b"MM\0*") and len(exif) <= MAX_EXIF_BYTES):
+        raise ValueError(f"not an EXIF block of up to {MAX_EXIF_BYTES} bytes")
+
+
+class PngStream:
+    """A PNG file sent while its rows are made; the same pixels and recipe as `encode`, in other chunks."""
+
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        channels: int,
+        recipe: Mapping[str, Any],
+        exif: bytes | None = None,
+    ) -> None:
+        """Begins a file.
+
+        Args:
+            height: Rows that will be written, at least 1.
+            width: Pixels a row, at least 1.
+            channels: 3, or 4 with alpha.
+            recipe: As for `encode`.
+            exif: As for `encode`.
+
+        Raises:
+            ValueError: If there is no such image.
+        """
+        recipe_json = canonical_json(recipe)
+        _check_exif(exif)
+        texts = ((PNG_XMP_KEYWORD, xmp_packet(recipe_json)), (PNG_RECIPE_KEYWORD, recipe_json))
+        self._writer = PngWriter(height, width, channels, texts, exif)
+
+    def write(self, rows: NDArray[np.uint8]) -> bytes:
+        """Takes the next rows, from the top.
+
+        Args:
+            rows: Shape [n, width, channels], uint8, n at least 1.
+
+        Returns:
+            The next bytes of the file, possibly none yet.
+
+        Raises:
+            ValueError: If the rows do not fit the image, or are more than are missing.
+        """
+        return self._writer.write(rows)
+
+    def finish(self) -> bytes:
+        """Ends the file, once.
+
+        Returns:
+            Its last bytes.
+
+        Raises:
+            ValueError: If rows are missing.
+        """
+        return self._writer.finish()
 
 
 def blocks_event_loop(pixel_count: int, image_format: ImageFormat) -> bool:
