@@ -59,6 +59,18 @@ class Settings(BaseSettings):
     queue_limit: int = Field(
         64, gt=0, description="Images of one model admitted at a time, waiting and running; 503 beyond."
     )
+    caller_queue_share: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="Largest part of a model's queue for one API key while others want places in it.",
+    )
+    batch_share: float = Field(
+        0.2,
+        gt=0,
+        le=0.9,
+        description="Part of a model's work that is batch jobs while interactive calls wait as well.",
+    )
     default_deadline_seconds: float = Field(
         30.0, gt=0, description="Deadline of a call that sends no `Prefer: wait=N` (504 beyond it)."
     )

@@ -42,7 +42,12 @@ class Services:
         """
         queue = self._queues.get(model.name)
         if queue is None:
-            queue = self._queues[model.name] = AdmissionQueue(self.settings.queue_limit, model.window)
+            queue = self._queues[model.name] = AdmissionQueue(
+                self.settings.queue_limit,
+                model.window,
+                caller_share=self.settings.caller_queue_share,
+                batch_share=self.settings.batch_share,
+            )
             self.metrics.watch_queue(model.name, lambda queue=queue: queue.admitted)  # type: ignore[misc]
         queue.window = model.window
         return queue

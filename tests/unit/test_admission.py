@@ -17,7 +17,7 @@ def test_bounded_in_images() -> None:
 
 def test_retry_after_follows_length_and_service_time() -> None:
     queue = AdmissionQueue(limit=8, window=4)
-    queue.seconds_per_image = 1.5
+    queue.seconds_per_unit = 1.5
     with queue.admit(8), pytest.raises(QueueFullError) as full:
         queue.admit(1)
     assert full.value.retry_after == 12
@@ -33,7 +33,7 @@ def test_service_time_is_throughput_not_latency() -> None:
 
         # Ten images done every 50 ms, although the last caller waits 250.
         await asyncio.gather(*(call(0.05 * index) for index in range(1, 6)))
-        return queue.seconds_per_image
+        return queue.seconds_per_unit
 
     assert asyncio.run(main()) == pytest.approx(0.005, rel=0.5)
 
@@ -78,7 +78,7 @@ def test_who_leaves_the_line_holds_up_nobody() -> None:
         queue.finish(1)
         queue.finish(1)
         assert queue._running == 0
-        assert not queue._waiting
+        assert not any(queue._lines)
 
     asyncio.run(main())
 
