@@ -8,10 +8,10 @@ Work is counted in units: images of a generator, tiles of an upscaler. Three rul
    A caller that holds nothing may bring one call larger than that, unless somebody was refused before it.
    Alone, a caller may use the whole queue.
 2. **Order between callers.** Within a priority they take turns, weighted by units: see `FairLine`.
-3. **Order between priorities.** Interactive work runs before batch work, except that while both wait, at least
-   `batch_share` of the units that start are batch work (short of one call at most), so it never starves.
+3. **Order between priorities.** Interactive work runs before batch work, except that while both wait, at
+   least `batch_share` of the units that start are batch work, short of one call: so it never starves.
 
-A caller's interactive and batch work hold places separately, so a batch job leaves its owner's own calls room.
+A caller's interactive and batch work hold places separately: a batch job leaves its owner's own calls room.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ class AdmissionQueue:
         if len(active) == 1:
             return False
         share = min(self.caller_share, 1 / len(active))
-        held = self._held[holder] if holder in self._held else 0
+        held = self._held.get(holder, 0)
         if held + places <= share * self.limit:
             return False
         if held:

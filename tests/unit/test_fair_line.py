@@ -49,8 +49,9 @@ def test_those_who_wait_are_served_alike(first: list[int], second: list[int], th
             line.push(name, units, name)
     served = [Counter({"first": 0, "second": 0, "third": 0})]
     while all(waiting.values()):
-        assert line.peek() == (popped := line.pop())
-        units, name = popped
+        expected = line.peek()
+        units, name = line.pop()
+        assert expected == (units, name)
         waiting[name] -= 1
         served.append(served[-1] + Counter({name: units}))
     for start in range(0, len(served), 7):
