@@ -79,6 +79,27 @@ class Settings(BaseSettings):
         256 << 20, gt=0, description="Largest gRPC message exchanged with Triton, in bytes."
     )
 
+    # Provenance
+    c2pa_certificate: Path | None = Field(
+        None, description="PEM file: the certificate files are signed with, then its issuers. Off without."
+    )
+    c2pa_key: Path | None = Field(None, description="PEM file: the private key of that certificate.")
+    c2pa_algorithm: Literal["es256", "es384", "es512", "ps256", "ps384", "ps512", "ed25519"] = Field(
+        "es256", description="Signature algorithm that fits the key."
+    )
+    c2pa_sign: Literal["on-request", "always"] = Field(
+        "on-request", description="Which answers of `POST` calls are signed: those with `sign: true`, or all."
+    )
+    c2pa_tsa_url: str | None = Field(
+        None, description="Timestamp authority (RFC 3161) asked at every signature; none if left out."
+    )
+    c2pa_trust_anchors: Path | None = Field(
+        None, description="PEM file: authorities whose signatures `/v1/verify` accepts as proof."
+    )
+    verify_timeout_seconds: float = Field(
+        10.0, gt=0, description="How long `/v1/verify` may take to read a C2PA manifest."
+    )
+
     # The embedded Triton and its supervisor (`ganserve up`)
     model_repository: Path = Field(Path("model_repository"), description="Folder of models Triton serves.")
     triton_grpc_port: int = Field(

@@ -124,7 +124,7 @@ def provenance_in(metadata: FileMetadata) -> Provenance:
     if in_packet is not None and in_packet != text:
         return Provenance(None, source, "The file carries two recipes that differ.")
     try:
-        return Provenance(_parse(text), source)
+        return Provenance(parse_recipe(text), source)
     except (ValueError, RecursionError) as error:
         problem = "it nests too deeply" if isinstance(error, RecursionError) else str(error)
         return Provenance(None, source, f"The file carries a recipe that cannot be read: {problem}.")
@@ -137,8 +137,19 @@ def _found(pattern: re.Pattern[str], packet: str) -> str | None:
     )
 
 
-def _parse(text: str) -> dict[str, Any]:
-    """A recipe within bounds that can be written as JSON again, or ValueError."""
+def parse_recipe(text: str) -> dict[str, Any]:
+    """A recipe within bounds that can be written as JSON again.
+
+    Args:
+        text: From anybody.
+
+    Returns:
+        The recipe; what is in it is not checked.
+
+    Raises:
+        ValueError: If it is not a JSON object, or beyond bounds.
+        RecursionError: If it nests so deeply that it cannot even be parsed.
+    """
     if len(text) > MAX_RECIPE_CHARACTERS:
         raise ValueError(f"it is longer than {MAX_RECIPE_CHARACTERS} characters")
     try:
