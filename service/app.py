@@ -15,6 +15,7 @@ from service.api.head import HeadMiddleware
 from service.api.openapi import install_openapi
 from service.catalog import Catalog
 from service.images.encode import MEDIA_TYPES, encoder_fingerprint
+from service.images.signing import load_signer, load_trust_anchors
 from service.settings import Settings
 from service.synthesis import Synthesizer
 from service.telemetry.metrics import Metrics, package_version
@@ -32,14 +33,26 @@ def create_app(settings: Settings) -> FastAPI:
 
     Returns:
         The ASGI application; while it runs, `app.state.services` holds its parts.
+
+    Raises:
+        SigningSetupError: If a certificate is configured that nothing can be signed with.
     """
     metrics = Metrics()
+    signer, trust_anchors = load_signer(settings, package_version()), load_trust_anchors(settings)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         triton = Triton(settings.triton_url, settings.max_message_bytes)
         catalog = Catalog(triton, settings.catalog_refresh_seconds, metrics)
-        app.state.services = Services(settings, metrics, triton, catalog, Synthesizer(triton, metrics))
+        app.state.services = Services(
+            settings,
+            metrics,
+            triton,
+            catalog,
+            Synthesizer(triton, metrics),
+            signer=signer,
+            trust_anchors=trust_anchors,
+        )
         for image_format in MEDIA_TYPES:
             encoder_fingerprint(image_format)  # now, rather than within somebody's first request
         await catalog.try_refresh()

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from service.app import create_app
 from service.http_protocol import bounded_protocol
+from service.images.signing import SigningSetupError
 from service.memory import keep_freed_memory
 from service.settings import Settings
 from service.telemetry.logs import configure_logging
@@ -51,11 +52,14 @@ def serve(settings: Settings) -> None:
         settings: The gateway's settings.
 
     Raises:
-        SystemExit: If the port is taken or the application does not start.
+        SystemExit: If the port is taken, the application does not start, or cannot sign as it should.
     """
     configure_logging(settings.log_level, settings.log_format)
     keep_freed_memory()
-    app = create_app(settings)
+    try:
+        app = create_app(settings)
+    except SigningSetupError as error:
+        sys.exit(f"ganserve cannot sign files: {error}")
     config = uvicorn.Config(
         app,
         host=settings.host,

@@ -9,6 +9,7 @@ from fastapi import Request
 from service.admission import AdmissionQueue
 from service.cards import ServedModel
 from service.catalog import Catalog
+from service.images.signing import Signer
 from service.settings import Settings
 from service.synthesis import Synthesizer
 from service.telemetry.metrics import Metrics
@@ -20,6 +21,8 @@ class Services:
     """The parts of one gateway; exists while its event loop runs.
 
     Attributes:
+        signer: Signs files with the operator's certificate; None if there is none.
+        trust_anchors: PEM of authorities whose signatures are proof for `/v1/verify`.
         draining: Set when shutdown begins, so that readiness goes before the port closes.
     """
 
@@ -28,6 +31,8 @@ class Services:
     triton: Triton
     catalog: Catalog
     synthesizer: Synthesizer
+    signer: Signer | None = None
+    trust_anchors: str = ""
     draining: bool = False
     _queues: dict[str, AdmissionQueue] = field(default_factory=dict)
 

@@ -125,6 +125,8 @@ GENERATE_DOCS: Final[dict[str, Any]] = {
             "body-too-large",
             "unsupported-media-type",
             "too-many-images",
+            "signing-not-configured",
+            "signing-failed",
             *_INFERENCE,
         ),
     },

@@ -128,6 +128,12 @@ PROBLEMS: Final[Mapping[str, ProblemType]] = {
             "The call needs a model of another kind; `accepted` lists those that would do.",
         ),
         ProblemType(
+            "signing-not-configured",
+            "Nothing to sign with",
+            422,
+            "`sign` asks for a C2PA signature, and the operator has configured no certificate.",
+        ),
+        ProblemType(
             "head-too-large",
             "Path and headers are too large",
             431,
@@ -141,6 +147,12 @@ PROBLEMS: Final[Mapping[str, ProblemType]] = {
             "The model failed",
             502,
             "Triton ran the model and the model failed; the same request will probably fail again.",
+        ),
+        ProblemType(
+            "signing-failed",
+            "The file could not be signed",
+            502,
+            "The operator's certificate has expired, or the timestamp authority does not answer.",
         ),
         ProblemType(
             "queue-full",

@@ -17,8 +17,10 @@ from fastapi.responses import Response
 from numpy.typing import NDArray
 
 from service.api.recipes import encode_ws
+from service.api.signatures import signed
 from service.cards import ServedModel
 from service.images.encode import MEDIA_TYPES, SUFFIXES, ImageFormat, encode
+from service.images.signing import Signer
 
 NPY = "application/x-npy"
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -43,8 +45,41 @@ class Picture:
     ws: NDArray[np.float32] | None = None
 
 
+def file_of(
+    pixels: NDArray[np.uint8],
+    recipe: Mapping[str, Any],
+    pixels_sha256: str,
+    image_format: ImageFormat,
+    quality: int | None,
+    signer: Signer | None = None,
+) -> bytes:
+    """A file that says what made it and which pixels it was made with, signed if asked for.
+
+    Args:
+        pixels: uint8 [height, width, 3].
+        recipe: Written into the file, and into the manifest of a signed one.
+        pixels_sha256: Of the pixels, for `/v1/verify`.
+        image_format: Format of the file.
+        quality: Of the encoder, see `service.images.encode.encode`.
+        signer: Signs the file; None for none. Takes long enough for a thread.
+
+    Returns:
+        The file.
+
+    Raises:
+        ProblemError: If it cannot be signed.
+    """
+    recipe = {**recipe, "pixels_sha256": pixels_sha256}
+    data = encode(pixels, image_format, recipe, quality)
+    return data if signer is None else signed(data, MEDIA_TYPES[image_format], recipe, signer)
+
+
 def render_image(
-    pixels: NDArray[np.uint8], recipe: Mapping[str, Any], image_format: ImageFormat, quality: int | None
+    pixels: NDArray[np.uint8],
+    recipe: Mapping[str, Any],
+    image_format: ImageFormat,
+    quality: int | None,
+    signer: Signer | None = None,
 ) -> Response:
     """One image, or a sheet, as itself.
 
@@ -53,19 +88,25 @@ def render_image(
         recipe: Written into the file.
         image_format: Format of the file.
         quality: Of the encoder, see `service.images.encode.encode`.
+        signer: Signs the file; None for none.
 
     Returns:
         The response, with `x-pixels-sha256` of exactly the pixels in the file.
     """
+    sha256 = sha256_of(pixels)
     return Response(
-        encode(pixels, image_format, recipe, quality),
+        file_of(pixels, recipe, sha256, image_format, quality, signer),
         media_type=MEDIA_TYPES[image_format],
-        headers={"x-pixels-sha256": sha256_of(pixels)},
+        headers={"x-pixels-sha256": sha256},
     )
 
 
 def render_json(
-    model: ServedModel, pictures: Sequence[Picture], image_format: ImageFormat, quality: int | None
+    model: ServedModel,
+    pictures: Sequence[Picture],
+    image_format: ImageFormat,
+    quality: int | None,
+    signer: Signer | None = None,
 ) -> Response:
     """The JSON answer, each file in base64.
 
@@ -74,6 +115,7 @@ def render_json(
         pictures: One or more.
         image_format: Format of the files.
         quality: Of the encoder.
+        signer: Signs each file; None for none.
 
     Returns:
         The response.
@@ -88,8 +130,10 @@ def render_json(
     # Assembled from bytes: base64 needs no escaping, and a JSON encoder would scan megabytes for it.
     parts = [json.dumps(head, separators=(",", ":")).encode()[:-1], b',"data":[']
     for index, picture in enumerate(pictures):
-        item = json.dumps(describe(picture, image_format), separators=(",", ":")).encode()
-        file = encode(picture.pixels, image_format, picture.recipe, quality)
+        said = describe(picture, image_format)
+        item = json.dumps(said, separators=(",", ":")).encode()
+        sha256 = said["pixels_sha256"]
+        file = file_of(picture.pixels, picture.recipe, sha256, image_format, quality, signer)
         parts += [b"," if index else b"", item[:-1], b',"b64_json":"', b64encode(file), b'"']
         if picture.ws is not None:
             parts += [b',"ws":"', encode_ws(picture.ws).encode(), b'"']
@@ -99,15 +143,20 @@ def render_json(
 
 
 def render_zip(
-    model: ServedModel, pictures: Sequence[Picture], image_format: ImageFormat, quality: int | None
+    model: ServedModel,
+    pictures: Sequence[Picture],
+    image_format: ImageFormat,
+    quality: int | None,
+    signer: Signer | None = None,
 ) -> Response:
-    """A zip of files and a `manifest.json`; the same pictures give the same bytes.
+    """A zip of files and a `manifest.json`; the same pictures give the same bytes, unless signed.
 
     Args:
         model: What made them.
         pictures: One or more; styles go beside the files as `.npy`.
         image_format: Format of the files.
         quality: Of the encoder.
+        signer: Signs each file; None for none.
 
     Returns:
         The response.
@@ -116,9 +165,11 @@ def render_zip(
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         for picture in pictures:
             name = f"{picture.name}.{SUFFIXES[image_format]}"
-            file = encode(picture.pixels, image_format, picture.recipe, quality)
+            said = describe(picture, image_format)
+            sha256 = said["pixels_sha256"]
+            file = file_of(picture.pixels, picture.recipe, sha256, image_format, quality, signer)
             archive.writestr(zipfile.ZipInfo(name, _ZIP_EPOCH), file)
-            entry = {"file": name, **describe(picture, image_format), "recipe": picture.recipe}
+            entry = {"file": name, **said, "recipe": picture.recipe}
             if picture.ws is not None:
                 entry["ws_file"] = f"{picture.name}.ws.npy"
                 archive.writestr(zipfile.ZipInfo(entry["ws_file"], _ZIP_EPOCH), npy_of(picture.ws))

@@ -55,6 +55,9 @@ class GenerateRequest(LatentFields):
     return_ws: bool = Field(
         False, description="true to return each image's styles as well, in JSON and zip answers"
     )
+    sign: bool = Field(
+        False, description="true for files with a C2PA manifest, signed with the operator's certificate"
+    )
 
     @model_validator(mode="after")
     def _one_way_to_name_seeds(self) -> GenerateRequest:

@@ -59,8 +59,8 @@ def _summary(store: dict[str, Any], state: str) -> dict[str, Any]:
     recipe, source_type = None, None
     for assertion in manifest.get("assertions", ()):
         label, content = str(assertion.get("label", "")), assertion.get("data")
-        if label == RECIPE_LABEL:
-            recipe = content
+        if label == RECIPE_LABEL and isinstance(content, dict):
+            recipe = content.get("recipe")
         elif label.startswith("c2pa.actions") and isinstance(content, dict):
             for action in content.get("actions", ()):
                 if isinstance(action, dict) and action.get("action") == "c2pa.created":
@@ -72,7 +72,7 @@ def _summary(store: dict[str, Any], state: str) -> dict[str, Any]:
         "common_name": _text(signature.get("common_name")),
         "serial_number": _text(signature.get("cert_serial_number")),
         "signed_at": _text(signature.get("time")),
-        "recipe_json": None if recipe is None else json.dumps(recipe),
+        "recipe_json": recipe if isinstance(recipe, str) else None,
         "digital_source_type": _text(source_type),
         "problems": problems[:_MAX_PROBLEMS],
     }

@@ -17,7 +17,7 @@ import numpy as np
 
 from service.images.c2pa_library import MISSING_LIBRARY, OFFLINE, RECIPE_LABEL, library_installed
 from service.images.encode import encode
-from service.images.provenance import DIGITAL_SOURCE_TYPE
+from service.images.provenance import DIGITAL_SOURCE_TYPE, canonical_json
 from service.settings import Settings
 
 
@@ -71,7 +71,7 @@ class Signer:
         Args:
             data: The file, with everything else already in it.
             media_type: `image/png`, `image/jpeg`, `image/webp`, `image/gif` or `video/mp4`.
-            recipe: Plain JSON values; the assertion `org.ganserve.recipe`.
+            recipe: Plain JSON values; as canonical JSON in the assertion `org.ganserve.recipe`.
             digital_source_type: IPTC's URI of how it came about.
 
         Returns:
@@ -149,6 +149,32 @@ def load_signer(settings: Settings, version: str) -> Signer | None:
         ) from error
 
 
+def load_trust_anchors(settings: Settings) -> str:
+    """Reads the authorities whose signatures are proof.
+
+    Args:
+        settings: Where they are.
+
+    Returns:
+        PEM; empty if none are configured.
+
+    Raises:
+        SigningSetupError: If they cannot be read, or could not be used.
+    """
+    if settings.c2pa_trust_anchors is None:
+        return ""
+    if not library_installed():
+        raise SigningSetupError(f"GANSERVE_C2PA_TRUST_ANCHORS is set, but {MISSING_LIBRARY}")
+    pem = _read(settings.c2pa_trust_anchors, "GANSERVE_C2PA_TRUST_ANCHORS")
+    from cryptography import x509
+
+    try:
+        x509.load_pem_x509_certificates(pem)
+    except ValueError as error:
+        raise SigningSetupError(f"GANSERVE_C2PA_TRUST_ANCHORS holds no certificate: {error}") from None
+    return pem.decode("ascii", "replace")
+
+
 def _manifest(recipe: Mapping[str, Any], digital_source_type: str, version: str) -> dict[str, Any]:
     generator = {"name": "ganserve", "version": version}
     created = {
@@ -160,7 +186,8 @@ def _manifest(recipe: Mapping[str, Any], digital_source_type: str, version: str)
         "claim_generator_info": [generator],
         "assertions": [
             {"label": "c2pa.actions.v2", "data": {"actions": [created]}},
-            {"label": RECIPE_LABEL, "kind": "Json", "data": dict(recipe)},
+            # As text: the library's readers show lists of numbers as base64 of their lowest bytes.
+            {"label": RECIPE_LABEL, "kind": "Json", "data": {"recipe": canonical_json(recipe)}},
         ],
     }
 

@@ -128,6 +128,7 @@ def test_one_image(http: httpx.Client, triton: TritonProcess, accept, parameters
         "truncation_cutoff": None,
         "noise": "const",
         "label": None,
+        "pixels_sha256": sha256(expected),
     }
 
 
@@ -154,7 +155,8 @@ def test_zip(http: httpx.Client, triton: TritonProcess, image_format: str) -> No
             assert entry["seed"] == seed
             assert entry["pixels_sha256"] == sha256(expected)
             data = archive.read(entry["file"])
-            assert read_provenance(data).recipe == entry["recipe"]
+            recorded = {**entry["recipe"], "pixels_sha256": entry["pixels_sha256"]}
+            assert read_provenance(data).recipe == recorded
             if image_format != "jpeg":
                 np.testing.assert_array_equal(pixels_of(data), expected)
 

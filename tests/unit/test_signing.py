@@ -18,7 +18,7 @@ from service.images.signing import Signer, SigningError, SigningSetupError, load
 from service.settings import Settings
 from tests.certificates import Authority, make_authority, write_credentials
 
-RECIPE = {"model": "toy", "digest": "a" * 64, "seed": 2**32 - 1, "truncation": 0.7, "label": None}
+RECIPE = {"model": "toy", "digest": "a" * 64, "seed": 2**32 - 1, "truncation": 0.7, "seeds": [1, 256]}
 PIXELS = np.random.RandomState(0).randint(0, 256, (24, 16, 3), dtype=np.uint8)
 EVERY_WAY = [("png", None), ("jpeg", None), ("webp", None), ("webp", 75)]
 
@@ -61,7 +61,7 @@ def test_a_verifier_trusts_what_was_signed(
     assert manifest["claim_generator_info"][0]["name"] == "ganserve"
     assert manifest["claim_generator_info"][0]["version"] == "1.2.3"
     assertions = {entry["label"]: entry["data"] for entry in manifest["assertions"]}
-    assert assertions["org.ganserve.recipe"] == RECIPE
+    assert json.loads(assertions["org.ganserve.recipe"]["recipe"]) == RECIPE
     (action,) = assertions["c2pa.actions.v2"]["actions"]
     assert action["action"] == "c2pa.created"
     assert action["digitalSourceType"] == DIGITAL_SOURCE_TYPE
