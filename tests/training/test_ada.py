@@ -221,11 +221,11 @@ class TestControl:
         assert augmentation.engine.take_reports() == {"ada/p": pytest.approx(0.3), "ada/r_t": 1.0}
 
     def test_state_is_kept_between_two_adaptations(self):
-        whole, first, second = self.control(), self.control(), self.control()
+        whole, first, second = self.control(p=0.5), self.control(p=0.5), self.control()
         self.run(whole, 1.0, 6)
         self.run(whole, -1.0, 2, first=6)
         self.run(first, 1.0, 6)
         second.load_state_dict(first.state_dict())
         self.run(second, -1.0, 2, first=6)
-        assert second.p == whole.p
+        assert second.p == whole.p == pytest.approx(0.5)  # up and down again
         assert second.state_dict()["p"] == whole.state_dict()["p"]

@@ -104,6 +104,19 @@ def test_accumulated_parts_train_what_a_whole_batch_trains(tiny_config, blobs, t
     assert_close(whole.family["networks"], parts.family["networks"])
 
 
+@pytest.mark.parametrize("accumulate", [1, 2, 4])
+def test_the_gradient_is_that_of_the_mean_loss(accumulate):
+    """Adam takes the same step down a gradient of any size, so the runs above do not tell."""
+    engine = Engine(0, device="cpu", accumulate=accumulate)
+    layer = nn.Linear(1, 1, bias=False)
+    before = layer.weight.item()
+    x = torch.tensor([[1.0], [2.0], [3.0], [6.0]])
+    engine.minimize(
+        torch.optim.SGD(layer.parameters(), lr=1.0), lambda part: layer(part["x"]).mean(), {"x": x}
+    )
+    assert before - layer.weight.item() == pytest.approx(3.0, abs=1e-5)
+
+
 def test_a_batch_that_does_not_divide_is_refused(tiny_config, blobs, tmp_path):
     with pytest.raises(
         DeviceError, match=r"optimization.batch=8 does not divide .* optimization.accumulate=3"

@@ -56,11 +56,23 @@ def runs(part):
     return results
 
 
+def gradient(part):
+    """The gradient that a step takes: of the mean over the whole batch, which Adam's steps would not tell."""
+    engine = Engine(0, device="cpu")
+    layer = nn.Linear(1, 1, bias=False)
+    before = layer.weight.detach().clone()
+    x = torch.tensor([[1.0], [2.0], [3.0], [6.0]])[part]
+    engine.minimize(
+        torch.optim.SGD(layer.parameters(), lr=1.0), lambda part: layer(part["x"]).mean(), {"x": x}
+    )
+    return before - layer.weight.detach()
+
+
 def share(rank, folder):
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     part = slice(rank, None, 2)
-    torch.save([normalisation(part), runs(part)], f"{folder}/{rank}.pt")
+    torch.save([normalisation(part), runs(part), gradient(part)], f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
 
@@ -85,7 +97,12 @@ def test_batch_normalisation(shared):
             torch.testing.assert_close(theirs[name], buffer)
 
 
+def test_gradients_are_means_over_processes(shared):
+    for _, _, of_whole_batch in shared:
+        torch.testing.assert_close(of_whole_batch, torch.tensor([[3.0]]))
+
+
 def test_families(shared):
     for name, (start, end) in runs(slice(None)).items():
-        for _, results in shared:
+        for _, results, _ in shared:
             assert (results[name][1] - end).abs().max() < 0.02 * (end - start).abs().max(), name
