@@ -9,13 +9,19 @@ from collections.abc import AsyncIterator
 from fastapi import FastAPI
 
 from service.api import docs_page, generate, health, images, models, problem_pages
+from service.api.auth import Guard
+from service.api.browsers import BrowserRules, CorsHeaders
 from service.api.context import Services
-from service.api.errors import failure_response, install_handlers
+from service.api.errors import failure_response, install_handlers, respond
 from service.api.head import HeadMiddleware
 from service.api.openapi import install_openapi
+from service.api.security_headers import SecurityHeadersMiddleware, security_headers
 from service.catalog import Catalog
+from service.exposure import answered_hosts
 from service.images.encode import MEDIA_TYPES, encoder_fingerprint
 from service.images.signing import load_signer, load_trust_anchors
+from service.keyring import Keyring
+from service.rates import RateLimiter
 from service.settings import Settings
 from service.synthesis import Synthesizer
 from service.telemetry.metrics import Metrics, package_version
@@ -36,9 +42,18 @@ def create_app(settings: Settings) -> FastAPI:
 
     Raises:
         SigningSetupError: If a certificate is configured that nothing can be signed with.
+        KeysFileError: The keys file is not in order.
+        StorageSettingError: The storage of rate limits cannot be used.
+        LookupError: Nobody decided who may call one of the routes.
     """
     metrics = Metrics()
     signer, trust_anchors = load_signer(settings, package_version()), load_trust_anchors(settings)
+    keyring = None if settings.keys_file is None else Keyring(settings.keys_file)
+    limiter = RateLimiter(
+        settings.rate_limit_storage.get_secret_value(),
+        timeout=settings.rate_limit_timeout_seconds,
+        fallback=settings.rate_limit_fallback,
+    )
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -56,13 +71,16 @@ def create_app(settings: Settings) -> FastAPI:
         for image_format in MEDIA_TYPES:
             encoder_fingerprint(image_format)  # now, rather than within somebody's first request
         await catalog.try_refresh()
-        keeping_fresh = asyncio.create_task(catalog.keep_fresh())
+        background = [asyncio.create_task(catalog.keep_fresh())]
+        if keyring is not None:
+            background.append(asyncio.create_task(keyring.keep_fresh(settings.keys_reload_seconds)))
         try:
             yield
         finally:
-            keeping_fresh.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await keeping_fresh
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
+            await limiter.close()
             await triton.close()
 
     app = FastAPI(
@@ -75,10 +93,30 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
+    routes = [*app.routes]
     for resource in (generate, images, models, health, problem_pages, docs_page):
         app.include_router(resource.router)
+        routes += resource.router.routes
     install_handlers(app)
-    install_openapi(app)
+    install_openapi(app, routes)
+    # From the inside out: each sees what the one before it answers.
+    app.add_middleware(
+        Guard,
+        routes=routes,
+        keyring=keyring,
+        limiter=limiter,
+        respond=respond,
+        anonymous_rate=settings.anonymous_rate,
+        open_metrics=settings.open_metrics,
+    )
+    app.add_middleware(
+        BrowserRules, origins=settings.cors_origins, hosts=answered_hosts(settings), respond=respond
+    )
     app.add_middleware(TelemetryMiddleware, metrics=metrics, on_failure=failure_response)
+    if settings.cors_origins:
+        app.add_middleware(CorsHeaders, origins=settings.cors_origins)
+    app.add_middleware(
+        SecurityHeadersMiddleware, headers=security_headers(settings.cors_origins, settings.hsts_seconds)
+    )
     app.add_middleware(HeadMiddleware)
     return app

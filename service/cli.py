@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import sys
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+
+from service.cli_keys import app as keys_app
 
 if TYPE_CHECKING:
     from service.client import Client
@@ -27,6 +30,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
+app.add_typer(keys_app, name="keys")
 
 
 class Format(str, Enum):
@@ -49,7 +53,7 @@ Url = Annotated[
 @app.command(
     epilog="[bold]Examples[/bold]\n\n"
     "  ganserve up\n\n"
-    "  ganserve up --models /srv/models --host 0.0.0.0 --port 9000\n\n"
+    "  ganserve up --models /srv/models --host 0.0.0.0 --port 9000 --keys-file keys.json\n\n"
     "Every other setting is an environment variable, such as GANSERVE_QUEUE_LIMIT=128."
 )
 def up(
@@ -73,6 +77,10 @@ def up(
     triton_metrics_port: Annotated[
         int | None, typer.Option(help="Port of Triton's metrics.", show_default="8002", min=1, max=65535)
     ] = None,
+    keys_file: Annotated[
+        Path | None,
+        typer.Option(help="File of API keys; `ganserve keys` makes them.", show_default="nobody needs a key"),
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Print Triton's log too.")] = False,
 ) -> None:
     """Start Triton and the gateway on this machine; Ctrl-C stops both."""
@@ -83,9 +91,11 @@ def up(
         "triton_grpc_port": triton_grpc_port,
         "triton_http_port": triton_http_port,
         "triton_metrics_port": triton_metrics_port,
+        "keys_file": None if keys_file is None else keys_file.absolute(),
     }
     # JSON lines are for log collectors; a person at a terminal gets text, unless told otherwise.
     settings = _settings({"log_format": "console"} if sys.stdout.isatty() else {}, flags)
+    _check_startup(settings)
     from service.embedded.supervisor import Supervisor, SupervisorError
 
     def say(message: str) -> None:
@@ -98,7 +108,8 @@ def up(
 
 
 @app.command(
-    epilog="[bold]Example[/bold]\n\n  GANSERVE_HOST=0.0.0.0 GANSERVE_TRITON_URL=triton:8001 ganserve gateway"
+    epilog="[bold]Example[/bold]\n\n  GANSERVE_HOST=0.0.0.0 GANSERVE_KEYS_FILE=/etc/ganserve/keys.json "
+    "GANSERVE_TRITON_URL=triton:8001 ganserve gateway"
 )
 def gateway() -> None:
     """Run the gateway alone, before a Triton that runs elsewhere; for containers.
@@ -106,6 +117,7 @@ def gateway() -> None:
     Everything is set by environment variables GANSERVE_….
     """
     settings = _settings({}, {})
+    _check_startup(settings)
     from service.server import serve
 
     serve(settings)
@@ -237,12 +249,21 @@ def _settings(defaults: dict[str, Any], flags: dict[str, Any]) -> Settings:
         )
 
 
+def _check_startup(settings: Settings) -> None:
+    """Exits if the gateway would not start, or serve everybody without that being said."""
+    from service.exposure import startup_problem
+
+    problem = startup_problem(settings)
+    if problem is not None:
+        _fail(problem)
+
+
 def _client(url: str) -> Client:
     if not url.startswith(("http://", "https://")):
         raise typer.BadParameter(f"{url!r} does not start with http:// or https://", param_hint="--url")
     from service.client import Client
 
-    return Client(url)
+    return Client(url, key=os.environ.get("GANSERVE_KEY") or None)
 
 
 def _ask(url: str, call: Any, *arguments: Any, **options: Any) -> Any:
@@ -256,7 +277,8 @@ def _ask(url: str, call: Any, *arguments: Any, **options: Any) -> Any:
             _fail(f"No ganserve at {url}; start one with `ganserve up` or `make serve`.")
         _fail(f"ganserve at {url} did not answer: {error.__cause__ or error}.")
     except ProblemError as error:
-        _fail(f"{str(error).rstrip('.')}.")
+        hint = " Set GANSERVE_KEY to one." if error.type == "/problems/unauthenticated" else ""
+        _fail(f"{str(error).rstrip('.')}.{hint}")
 
 
 def _noise(text: str) -> str | int:

@@ -96,6 +96,7 @@ class Client:
         self,
         url: str = DEFAULT_URL,
         *,
+        key: str | None = None,
         timeout: float = 60,
         retry_seconds: float = 30,
         transport: httpx.BaseTransport | None = None,
@@ -104,13 +105,15 @@ class Client:
 
         Args:
             url: Where the gateway listens.
+            key: API key, where one is needed.
             timeout: Longest wait for any one answer, in seconds.
             retry_seconds: Longest time spent on waiting to repeat one call; 0 never repeats.
             transport: Another way to send requests, as httpx has them.
         """
         self.url = url.rstrip("/")
         self._retry_seconds = retry_seconds
-        self._http = httpx.Client(base_url=self.url, timeout=timeout, transport=transport)
+        headers = {} if key is None else {"authorization": f"Bearer {key}"}
+        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout, transport=transport)
 
     def __enter__(self) -> Client:
         return self

@@ -7,8 +7,16 @@ import tempfile
 from pathlib import Path
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(
+    path: Path, content: bytes, *, mode: int | None = None, owner: tuple[int, int] | None = None
+) -> None:
     """Write `content` to `path`, replacing what was there, or leave everything as it was.
+
+    Args:
+        path: The file.
+        content: All of it.
+        mode: Its permissions; None for those of any new file.
+        owner: User and group it is given to; None for whoever writes it.
 
     Raises:
         OSError: The folder is missing or not writable, or the disk is full.
@@ -17,10 +25,13 @@ def write_atomically(path: Path, content: bytes) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
-        # mkstemp makes files private; this one is to be as readable as any other.
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(temporary).chmod(0o666 & ~umask)
+        if owner is not None and owner != (os.geteuid(), os.getegid()):
+            os.chown(temporary, *owner)
+        if mode is None:  # mkstemp makes files private; this one is to be as readable as any other
+            umask = os.umask(0)
+            os.umask(umask)
+            mode = 0o666 & ~umask
+        Path(temporary).chmod(mode)
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

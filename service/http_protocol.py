@@ -10,6 +10,7 @@ from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service.api.problems import ProblemError, problem_response
+from service.api.security_headers import security_headers
 from service.settings import Settings
 from service.telemetry.records import RequestRecord
 
@@ -23,6 +24,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     max_head_bytes: ClassVar[int]
     receive_timeout: ClassVar[float]
+    extra_headers: ClassVar[dict[str, str]]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Starts to wait for the first request."""
@@ -102,6 +104,7 @@ class BoundedProtocol(HttpToolsProtocol):
         response = problem_response(error, "", record.request_id)
         response.headers["x-request-id"] = record.request_id
         response.headers["server-timing"] = record.server_timing()
+        response.headers.update(self.extra_headers)
         self.transport.write(_serialised(response))
         self.transport.close()
 
@@ -119,6 +122,7 @@ def bounded_protocol(settings: Settings) -> type[BoundedProtocol]:
     class Protocol(BoundedProtocol):
         max_head_bytes = settings.max_head_bytes
         receive_timeout = settings.receive_timeout_seconds
+        extra_headers = security_headers(settings.cors_origins, settings.hsts_seconds)
 
     return Protocol
 

@@ -11,6 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from service.app import create_app
+from service.exposure import startup_problem
 from service.http_protocol import bounded_protocol
 from service.images.signing import SigningSetupError
 from service.memory import keep_freed_memory
@@ -52,8 +53,13 @@ def serve(settings: Settings) -> None:
         settings: The gateway's settings.
 
     Raises:
-        SystemExit: If the port is taken, the application does not start, or cannot sign as it should.
+        SystemExit: If the port is taken, the application does not start, cannot sign as it should, or would
+            serve everybody without that being said.
     """
+    problem = startup_problem(settings)
+    if problem is not None:
+        print(problem, file=sys.stderr, flush=True)
+        sys.exit(2)
     configure_logging(settings.log_level, settings.log_format)
     keep_freed_memory()
     try:

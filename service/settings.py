@@ -2,11 +2,39 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from service.rates import checked_rate
+
+OPEN_IN_WORDS: Final = "yes-serve-anyone"
+_ORIGIN: Final = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:.]+\](:[0-9]{1,5})?|\*")
+
+
+def _listed(value: Any) -> Any:
+    """Lets a list be written with commas; JSON is read too."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        return json.loads(value)
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _checked_origin(origin: str) -> str:
+    if not _ORIGIN.fullmatch(origin):
+        raise ValueError("an origin is written as browsers send it, such as https://app.example.com, or is *")
+    return origin
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
+Origins = Annotated[
+    tuple[Annotated[str, AfterValidator(_checked_origin)], ...], NoDecode, BeforeValidator(_listed)
+]
 
 
 class Settings(BaseSettings):
@@ -51,6 +79,46 @@ class Settings(BaseSettings):
 
     drain_seconds: float = Field(
         1.0, ge=0, description="How long `/readyz` says 503 after SIGTERM before the port closes."
+    )
+
+    # Who may use the gateway
+    keys_file: Path | None = Field(
+        None, description="File of API keys (`ganserve keys create`); without it nobody needs one."
+    )
+    keys_reload_seconds: float = Field(
+        1.0, gt=0, description="How often is looked whether that file changed."
+    )
+    allow_open: Literal["", "yes-serve-anyone"] = Field(
+        "", description="Says in words that a gateway without keys may listen beyond this machine."
+    )
+    open_metrics: bool = Field(
+        True, description="Whether `/metrics` asks for no key; otherwise it needs the scope admin."
+    )
+    anonymous_rate: Annotated[str, AfterValidator(checked_rate)] | None = Field(
+        None, description="Where there are no keys: how often one address may call, such as 100/minute (429)."
+    )
+    rate_limit_storage: SecretStr = Field(
+        SecretStr("memory"), description="Where calls are counted: `memory`, or the URL of a Redis."
+    )
+    rate_limit_timeout_seconds: float = Field(
+        0.25, gt=0, description="Longest wait for that Redis at one call."
+    )
+    rate_limit_fallback: Literal["local", "refuse"] = Field(
+        "local",
+        description="While that Redis is away: each gateway counts by itself, or all is refused (503).",
+    )
+    allowed_hosts: Names = Field(
+        (),
+        description="What `Host` may be (421 otherwise); `*.example.com` and `*` are read too. Left empty: "
+        "this machine's own names where anybody may call over loopback, and else any.",
+    )
+    cors_origins: Origins = Field(
+        (), description="Origins whose web pages may call, such as https://app.example.com, or `*`."
+    )
+    hsts_seconds: int = Field(
+        0,
+        ge=0,
+        description="`Strict-Transport-Security: max-age`; only where HTTPS is all there is. 0: not sent.",
     )
 
     # How the gateway uses Triton

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from service.api.access import Access
 from service.api.problems import MEDIA_TYPE, PROBLEMS
 from service.api.rendering import NPY
 from service.api.schemas import (
@@ -19,7 +20,22 @@ from service.api.schemas import (
 from service.images.encode import MEDIA_TYPES
 
 _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
-_EVERY_CALL: Final = ("internal-error",)
+_EVERY_CALL: Final = ("unknown-host", "internal-error")
+_CALLS_WITH_KEY: Final = (
+    "unauthenticated",
+    "forbidden",
+    "rate-limited",
+    "too-many-concurrent",
+    "rate-limit-unavailable",
+)
+SECURITY_SCHEMES: Final[Mapping[str, Any]] = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key. Where the operator configured none, no call needs one.",
+    },
+    "header": {"type": "apiKey", "in": "header", "name": "x-api-key", "description": "The same key."},
+}
 _INFERENCE: Final = (
     "model-not-found",
     "invalid-request",
@@ -69,9 +85,34 @@ _PREFER: Final = {
 }
 
 
+def add_access(operation: dict[str, Any], access: Access) -> None:
+    """Describes that a call needs a key.
+
+    Args:
+        operation: The call, as it stands in the finished document; changed in place.
+        access: Who may call it; not `open`.
+    """
+    scopes = [] if access == "any key" else [access]
+    operation["security"] = [{"bearer": scopes}, {"header": scopes}, {}]
+    slugs = [slug for slug in _CALLS_WITH_KEY if scopes or slug != "forbidden"]
+    if operation.get("requestBody"):
+        slugs.append("cross-origin")
+    for status, response in _described(slugs).items():
+        there = operation["responses"].setdefault(str(status), response)
+        if there is not response:
+            there["description"] = f"{there['description']}; {response['description']}"
+            there["headers"] = {**there["headers"], **response["headers"]}
+            there["content"][MEDIA_TYPE]["examples"].update(response["content"][MEDIA_TYPE]["examples"])
+    operation["responses"] = dict(sorted(operation["responses"].items()))
+
+
 def _problems(*slugs: str) -> dict[int | str, dict[str, Any]]:
+    return _described((*slugs, *_EVERY_CALL))
+
+
+def _described(slugs: Iterable[str]) -> dict[int | str, dict[str, Any]]:
     responses: dict[int | str, dict[str, Any]] = {}
-    for slug in (*slugs, *_EVERY_CALL):
+    for slug in slugs:
         problem = PROBLEMS[slug]
         response = responses.setdefault(
             problem.status,
@@ -82,8 +123,10 @@ def _problems(*slugs: str) -> dict[int | str, dict[str, Any]]:
             },
         )
         response["description"] = "; ".join(filter(None, (response["description"], problem.title)))
-        if problem.status == 503:
+        if problem.status in (429, 503):
             response["headers"]["retry-after"] = _header("Whole seconds.")
+        if problem.status == 401:
+            response["headers"]["www-authenticate"] = _header("`Bearer`, and what was wrong with the key.")
         response["content"][MEDIA_TYPE]["examples"][slug] = {
             "summary": problem.title,
             "value": {

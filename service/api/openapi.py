@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
+from starlette.routing import BaseRoute
 
+from service.api.access import ACCESS
+from service.api.documentation import SECURITY_SCHEMES, add_access
 from service.api.schemas import GenerateRequest, Problem
 
 
-def install_openapi(app: FastAPI) -> None:
+def install_openapi(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
     """Makes `app.openapi()` complete; it is generated once, at the first call.
 
     Args:
-        app: With all its routes.
+        app: The application.
+        routes: All its routes.
     """
 
     def openapi() -> dict[str, Any]:
@@ -34,7 +40,20 @@ def install_openapi(app: FastAPI) -> None:
             )
             components = document.setdefault("components", {}).setdefault("schemas", {})
             components.update(schemas["$defs"])
+            _add_access(document, routes)
             app.openapi_schema = document
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _add_access(document: dict[str, Any], routes: Sequence[BaseRoute]) -> None:
+    """Says of each call which scope it needs, and how it is refused to those who have it not."""
+    document["components"]["securitySchemes"] = SECURITY_SCHEMES
+    for route in routes:
+        if not isinstance(route, APIRoute) or ACCESS[route.name] == "open":
+            continue
+        for method in route.methods or ():
+            operation = document["paths"].get(route.path_format, {}).get(method.lower())
+            if operation is not None:
+                add_access(operation, ACCESS[route.name])

@@ -33,6 +33,26 @@ PROBLEMS: Final[Mapping[str, ProblemType]] = {
         ProblemType(
             "malformed-request", "Not an HTTP request", 400, "What arrived cannot be read as HTTP/1.1."
         ),
+        ProblemType(
+            "unauthenticated",
+            "An API key is needed",
+            401,
+            "No key came with the request, or one that is unknown, revoked or expired. Send it as "
+            "`Authorization: Bearer` or `x-api-key`.",
+        ),
+        ProblemType(
+            "forbidden",
+            "The API key does not allow this",
+            403,
+            "`scope` names what the key would need; whoever gave it out can give out another.",
+        ),
+        ProblemType(
+            "cross-origin",
+            "Web pages of this origin may not call",
+            403,
+            "A browser sent the request for a page from elsewhere; GANSERVE_CORS_ORIGINS lists the origins "
+            "that may.",
+        ),
         ProblemType("not-found", "No such path", 404, "Nothing is served at this path."),
         ProblemType(
             "model-not-found",
@@ -110,6 +130,12 @@ PROBLEMS: Final[Mapping[str, ProblemType]] = {
             "`frames` says how many frames or pages the file has; they are counted from 0.",
         ),
         ProblemType(
+            "unknown-host",
+            "Not a name of this gateway",
+            421,
+            "The request's `Host` is none that this gateway answers to; GANSERVE_ALLOWED_HOSTS lists them.",
+        ),
+        ProblemType(
             "invalid-request",
             "The request is not valid",
             422,
@@ -132,6 +158,18 @@ PROBLEMS: Final[Mapping[str, ProblemType]] = {
             "Nothing to sign with",
             422,
             "`sign` asks for a C2PA signature, and the operator has configured no certificate.",
+        ),
+        ProblemType(
+            "rate-limited",
+            "Too many calls",
+            429,
+            "`limit` calls in `window_seconds` seconds are allowed; `Retry-After` says when the next one is.",
+        ),
+        ProblemType(
+            "too-many-concurrent",
+            "Too many calls at once",
+            429,
+            "`limit` calls with this key may be under way at a time; wait until one of them is answered.",
         ),
         ProblemType(
             "head-too-large",
@@ -171,6 +209,12 @@ PROBLEMS: Final[Mapping[str, ProblemType]] = {
             "The model is changing",
             503,
             "Triton is loading, reloading or unloading the model; try again shortly.",
+        ),
+        ProblemType(
+            "rate-limit-unavailable",
+            "Calls cannot be counted",
+            503,
+            "Where calls are counted is away, and the operator chose to let none in uncounted.",
         ),
         ProblemType(
             "not-ready",

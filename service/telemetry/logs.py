@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Literal
+from typing import Any, Literal
 
 import structlog
+
+from service.telemetry.redaction import redacted
 
 
 def configure_logging(level: str, log_format: Literal["json", "console"]) -> None:
@@ -27,6 +29,7 @@ def configure_logging(level: str, log_format: Literal["json", "console"]) -> Non
         if log_format == "json"
         else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     )
+    render.append(_without_secrets)
     structlog.configure(
         processors=[*shared, *render],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
@@ -41,3 +44,8 @@ def configure_logging(level: str, log_format: Literal["json", "console"]) -> Non
         )
     )
     logging.basicConfig(level=threshold, handlers=[handler], force=True)
+
+
+def _without_secrets(logger: Any, method: str, line: Any) -> str:
+    """The last step of every line, after whatever put something into it."""
+    return redacted(str(line))

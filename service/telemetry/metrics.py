@@ -1,7 +1,7 @@
 """Every Prometheus metric of the gateway, in one table.
 
 Labels are bounded: `operation` names a route, `outcome` a problem type or `ok`, and `model` is only
-ever a name the catalog knows.
+ever a name the catalog knows, and `caller` only ever the name of a key or `anonymous`.
 """
 
 from __future__ import annotations
@@ -51,6 +51,12 @@ class Metrics:
             "From the request's headers to the last byte handed to the socket.",
             ("operation", "model"),
             buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.calls = Counter(
+            "ganserve_calls_total",
+            "Requests to what may need a key, by whose it was.",
+            ("caller", "outcome"),
             registry=self.registry,
         )
         self.in_flight = Gauge(

@@ -20,6 +20,7 @@ class RequestRecord:
         operation: Name of the route, `other` until one matched.
         model: A name the catalog knows, else empty.
         outcome: `ok`, `not-modified`, `disconnected` or a problem type.
+        caller: Name of the key, or `anonymous`; empty where nobody was asked.
         queue: Seconds waited for admission to Triton.
         infer: Seconds in Triton.
         encode: Seconds spent on hashing and encoding.
@@ -30,6 +31,7 @@ class RequestRecord:
     operation: str = "other"
     model: str = ""
     outcome: str = "ok"
+    caller: str = ""
     queue: float = 0.0
     infer: float = 0.0
     encode: float = 0.0

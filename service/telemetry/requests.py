@@ -82,6 +82,8 @@ class TelemetryMiddleware:
             record.operation = route.name
         self.metrics.requests.labels(record.operation, record.model, record.outcome).inc()
         self.metrics.request_seconds.labels(record.operation, record.model).observe(seconds)
+        if record.caller:
+            self.metrics.calls.labels(record.caller, record.outcome).inc()
         (log.debug if record.operation in _QUIET else log.info)(
             "request",
             method=scope["method"],
@@ -90,6 +92,7 @@ class TelemetryMiddleware:
             operation=record.operation,
             model=record.model,
             outcome=record.outcome,
+            caller=record.caller,
             milliseconds=round(seconds * 1e3, 2),
             client=scope["client"][0] if scope.get("client") else None,
         )

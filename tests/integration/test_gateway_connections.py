@@ -12,7 +12,7 @@ from service.api.problems import PROBLEMS
 from tests.gateway_process import GatewayProcess
 from tests.triton_process import TritonProcess
 
-POST = b"POST /v1/generate HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+POST = b"POST /v1/generate HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +58,8 @@ def assert_problem(answer: bytes, slug: str) -> None:
     "request_bytes",
     [
         b"\x16\x03\x01\x02\x00 is how TLS begins\r\n\r\n",
-        b"BREW /v1/models HTTP/1.1\r\nhost: x\r\n\r\n",
-        b"GET /v1/models/\xff HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"BREW /v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        b"GET /v1/models/\xff HTTP/1.1\r\nhost: localhost\r\n\r\n",
         POST + b"content-length: -5\r\n\r\n",
         POST + b"content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
     ],
@@ -93,7 +93,7 @@ def test_a_head_that_stops_coming(impatient: GatewayProcess) -> None:
     started = time.monotonic()
     assert_problem(exchange(impatient, b"GET /healthz HTTP/1.1\r\nhos"), "request-timeout")
     assert 0.4 < time.monotonic() - started < 2
-    first = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
+    first = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"
     answer = exchange(impatient, first, b"GET /heal")  # the second request of a connection
     assert answer.startswith(b"HTTP/1.1 200")
     assert_problem(answer[answer.index(b"HTTP/1.1 408") :], "request-timeout")

@@ -202,7 +202,7 @@ def test_a_body_without_length_is_counted(http: httpx.Client) -> None:
 
 def test_a_client_that_leaves_in_the_middle_of_its_body(gateway: GatewayProcess) -> None:
     with socket.create_connection(("127.0.0.1", gateway.port)) as connection:
-        head = ["POST /v1/generate HTTP/1.1", "host: x", "content-type: application/json"]
+        head = ["POST /v1/generate HTTP/1.1", "host: localhost", "content-type: application/json"]
         connection.sendall("\r\n".join([*head, "content-length: 9", "", "{"]).encode())
     with gateway.client() as client:
         assert client.post("/v1/generate", json=GOOD).status_code == 200
