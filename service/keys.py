@@ -151,7 +151,9 @@ def read_keys(path: Path) -> KeySet:
     except ValidationError as error:
         first = error.errors(include_input=False, include_context=False, include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the whole"
-        raise KeysFileError(f"The keys file {path} is not valid: {where}: {first['msg']}.") from None
+        raise KeysFileError(
+            f"The keys file {path} is not valid: {where}: {first['msg'].removeprefix('Value error, ')}."
+        ) from None
     for attribute, values in (("name", [key.name for key in keys]), ("id", [key.id for key in keys])):
         for value, count in Counter(values).items():
             if count > 1:
@@ -206,7 +208,8 @@ def create_key(
             )
         except ValidationError as error:
             first = error.errors(include_context=False, include_url=False)[0]
-            raise KeysFileError(f"{first['loc'][0]}: {first['msg']} (it is {first['input']!r}).") from None
+            why = first["msg"].removeprefix("Value error, ")
+            raise KeysFileError(f"{first['loc'][0]}: {why} (it is {first['input']!r}).") from None
         return [*keys, key], secret
 
     return _change(path, add)

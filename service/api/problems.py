@@ -112,6 +112,12 @@ PROBLEMS: Final[Mapping[str, ProblemType]] = {
             "The body is of a type this call does not read; `accepted` lists those it does.",
         ),
         ProblemType(
+            "unknown-host",
+            "Not a name of this gateway",
+            421,
+            "The request's `Host` is none that this gateway answers to; GANSERVE_ALLOWED_HOSTS lists them.",
+        ),
+        ProblemType(
             "image-unreadable",
             "The image cannot be read",
             422,
@@ -128,12 +134,6 @@ PROBLEMS: Final[Mapping[str, ProblemType]] = {
             "The image has no such frame",
             422,
             "`frames` says how many frames or pages the file has; they are counted from 0.",
-        ),
-        ProblemType(
-            "unknown-host",
-            "Not a name of this gateway",
-            421,
-            "The request's `Host` is none that this gateway answers to; GANSERVE_ALLOWED_HOSTS lists them.",
         ),
         ProblemType(
             "invalid-request",
