@@ -88,6 +88,7 @@ _BOXED: Final = {
     b"heic": "a HEIC file",
     b"mif1": "a HEIF file",
 }
+_NAMES: Final = {"WEBP": "WebP"}
 _LONGEST_SIGNATURE = 12
 
 
@@ -165,9 +166,8 @@ def decode(data: bytes, limits: DecodeLimits, *, frame: int | None = None) -> De
     except (ImageError, MemoryError):
         raise
     except Exception as error:  # decoders raise many kinds of errors over damaged files
-        raise unreadable(
-            f"The {container.header.format} file is damaged: its pixels cannot be decoded."
-        ) from error
+        name = _NAMES.get(container.header.format, container.header.format)
+        raise unreadable(f"The {name} file is damaged: its pixels cannot be decoded.") from error
     exif = container.exif
     turn = container.orientation or (exif_block.orientation(exif) if exif else 1)
     return DecodedImage(

@@ -7,7 +7,6 @@ A multi-picture file (MPO) is its first picture: what follows the end marker is 
 from __future__ import annotations
 
 import re
-from functools import partial
 from typing import Final
 
 from service.images.containers.base import (
@@ -25,6 +24,8 @@ SIGNATURE: Final = b"\xff\xd8\xff"
 
 _MAX_SEGMENTS: Final = 4096
 _MAX_SCANS: Final = 100  # every scan may pass over all the pixels; encoders write up to about twenty
+_BLOCK_BYTES: Final = 512  # 64 numbers of up to 27 bits, and every byte escaped
+_SCAN_SLACK: Final = 1 << 16  # padding to whole units, restart markers
 _MARKER: Final = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
 _FRAMES: Final = {0xC0: "baseline", 0xC1: "extended", 0xC2: "progressive"}
 _OTHER_FRAMES: Final = {0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
@@ -53,29 +54,34 @@ class _Frame:
             name: -(-self.width * h // (8 * across)) * -(-self.height * v // (8 * down))
             for name, (h, v) in factors.items()
         }
-        self.brightness_seen: set[int] = set()
+        self.scans: list[tuple[bytes, int]] = []  # header, and bytes of data
 
-    def check_scan(self, header: bytes, data_bytes: int) -> None:
-        """Refuses a scan shorter than the shortest codes for its blocks."""
+    def check(self) -> None:
+        """Refuses scans that cannot be those of that many pixels."""
+        seen: set[int] = set()
+        for header, data_bytes in self.scans:
+            seen.update(self._check_scan(header, data_bytes))
+        if set(self.blocks) - seen:
+            raise unreadable("The JPEG file has no data for one of its colour components.")
+
+    def _check_scan(self, header: bytes, data_bytes: int) -> list[int]:
+        """Compares a scan with the shortest and longest codes; returns whose brightness it holds."""
         count = header[0] if header else 0
         if not 1 <= count <= 4 or len(header) != 4 + 2 * count:
             raise unreadable("A scan header of the JPEG file is damaged.")
         names = [header[1 + 2 * n] for n in range(count)]
         if any(name not in self.blocks for name in names):
             raise unreadable("A scan header of the JPEG file is damaged.")
+        blocks = sum(self.blocks[name] for name in names)
+        if data_bytes > _SCAN_SLACK + blocks * _BLOCK_BYTES:
+            raise unreadable("The JPEG file holds far more data than its pixels can need.")
         if header[1 + 2 * count]:
-            return  # the finer frequencies of a progressive file may take no bits at all
-        self.brightness_seen.update(names)
-        bits = sum(self.blocks[name] for name in names) * (1 if self.progressive else 2)
-        if data_bytes * 8 < bits:
+            return []  # the finer frequencies of a progressive file may take no bits at all
+        if data_bytes * 8 < blocks * (1 if self.progressive else 2):
             raise unreadable(
                 f"The JPEG file promises {self.width} × {self.height} pixels and holds too little data."
             )
-
-
-def _require_all(frame: _Frame) -> None:
-    if set(frame.blocks) - frame.brightness_seen:
-        raise unreadable("The JPEG file has no data for one of its colour components.")
+        return names
 
 
 def _icc(parts: list[bytes]) -> tuple[bytes | None, tuple[str, ...]]:
@@ -139,7 +145,7 @@ def parse(data: bytes, frame: int) -> Container:
             end = _MARKER.search(data, position)
             if end is None:
                 raise unreadable("The JPEG file ends before its end marker.")
-            found.check_scan(body, end.start() - position)
+            found.scans.append((body, end.start() - position))
             kept += [segment, data[position : end.start()]]
             position = end.start()
         elif (
@@ -166,5 +172,5 @@ def parse(data: bytes, frame: int) -> Container:
         icc=icc,
         exif=exif,
         notes=notes,
-        check=partial(_require_all, found),
+        check=found.check,
     )

@@ -90,8 +90,9 @@ def _data_bytes(width: int, height: int, bits: int, interlaced: bool) -> int:
 
 
 def _inflates_to(pieces: Iterable[memoryview], expected: int) -> bool:
-    """Whether the data hold at least that many bytes; never holds more than a megabyte of them."""
-    inflater, left = isal_zlib.decompressobj(), expected
+    """Whether the data hold exactly that many bytes; never holds more than a megabyte of them."""
+    # One byte more is asked for, to see whether there is one.
+    inflater, left = isal_zlib.decompressobj(), expected + 1
     try:
         for piece in pieces:
             for start in range(0, len(piece), _INPUT_BYTES):
@@ -108,14 +109,14 @@ def _inflates_to(pieces: Iterable[memoryview], expected: int) -> bool:
             left -= produced
     except _INFLATE_ERROR:
         return False
-    return left <= 0
+    return left == 1
 
 
 def _check(frames: list[_Frame], bits: int, interlaced: bool) -> None:
     for frame in frames:
         if not _inflates_to(frame.data, _data_bytes(frame.width, frame.height, bits, interlaced)):
             raise unreadable(
-                f"The PNG file is damaged: it promises {frame.width} × {frame.height} pixels and holds fewer."
+                f"The PNG file is damaged: it holds other than {frame.width} × {frame.height} pixels."
             )
 
 
@@ -151,7 +152,7 @@ def parse(data: bytes, frame: int) -> Container:
     exif: bytes | None = None
     notes: tuple[str, ...] = ()
     key: bytes | None = None
-    announced, frames = 0, list[_Frame]()
+    announced, frames, palette = 0, list[_Frame](), False
     still = _Frame(0, 0)
     animation: list[tuple[int, int, int]] = []  # where in `kept` chunks of the animation stand
     for kind, start, end in _chunks(data):
@@ -173,6 +174,7 @@ def parse(data: bytes, frame: int) -> Container:
         elif kind == b"PLTE" and header[3] == 3 and not still.data:
             if len(body) % 3 or not 3 <= len(body) <= 768:
                 raise unreadable("The palette of the PNG file is damaged.")
+            palette = True
             kept.append(whole)
         elif kind == b"tRNS" and not still.data:
             if header[3] == 3:
@@ -206,8 +208,11 @@ def parse(data: bytes, frame: int) -> Container:
     if header is None or not still.data:
         raise unreadable("The PNG file holds no pixels.")
     width, height, depth, colour, _, _, interlace = header
+    if colour == 3 and not palette:
+        raise unreadable("The PNG file has no palette.")
     if interlace > 1:
         raise unreadable("The PNG header asks for an interlacing that does not exist.")
+    controls = len(frames)
     # The first frame of an animation is the still image, unless that has no frame header of its own.
     if frames and not frames[0].data:
         frames[0] = still
@@ -222,6 +227,8 @@ def parse(data: bytes, frame: int) -> Container:
         if len(key) != 2 * _CHANNELS[colour]:
             raise unreadable("The transparent colour of the PNG file is damaged.")
         key_values = struct.unpack(f">{_CHANNELS[colour]}H", key)
+    if count > 1 and announced != controls:
+        raise unreadable(f"The PNG file promises {announced} frames and holds {controls}.")
     to_check = frames[: frame + 1] if count > 1 else [still]
     return Container(
         header=ImageHeader("PNG", width, height, count),

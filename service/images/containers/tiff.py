@@ -41,7 +41,9 @@ _KEPT: Final = frozenset(
         *(266, 292, 293, 317, 320, 332, 338, 347, 529, 530, 531, 532),
     }
 )
-_MAX_CHANNELS = 8
+_MAX_CHANNELS, _MAX_BITS = 8, 32
+# How many times smaller than its pixels the data of a compression can be; fax and JPEG have no such number.
+_MOST_EXPANSION: Final = {1: 1, 5: 4096, 8: 1032, 32773: 64, 32946: 1032}
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class _Page:
     def values(self, tag: int, default: tuple[int, ...] = ()) -> tuple[int, ...]:
         """The integers of a tag; at most as many as an image can need of those that are looked at."""
         entry = self.entries.get(tag)
-        if entry is None or entry.kind not in (1, 3, 4):
+        if entry is None or entry.kind not in _LETTERS or not entry.count:
             return default
         return unpack(f"{self.order}{min(entry.count, 16)}{_LETTERS[entry.kind]}", self.data, entry.at)
 
@@ -182,6 +184,12 @@ def parse(data: bytes, frame: int) -> Container:
     if not 1 <= page.value(_CHANNELS, 1) <= _MAX_CHANNELS:
         raise unsupported(f"TIFF files with {page.value(_CHANNELS, 1)} channels are not read.")
     covered = _layout(page, width, height)
+    bits = page.values(_BITS, (1,))
+    if not 1 <= min(bits) <= max(bits) <= _MAX_BITS:
+        raise unsupported(f"TIFF files with {max(bits)} bits a sample are not read.")
+    row_bytes = (width * bits[0] * page.value(_CHANNELS, 1) + 7) // 8
+    if compression in _MOST_EXPANSION and row_bytes * height > _MOST_EXPANSION[compression] * len(data):
+        raise unreadable(f"The TIFF file promises {width} × {height} pixels and holds too little data.")
     icc = None
     profile = page.entries.get(_ICC)
     if profile is not None:
