@@ -33,6 +33,7 @@ class Checkpoint:
         engine: State of every random generator.
         seconds: Training time so far.
         device: What it was trained on, such as `CPU, 2 threads`.
+        command: What was typed to train it; None if it was started otherwise.
     """
 
     config: RunConfig
@@ -42,6 +43,7 @@ class Checkpoint:
     engine: dict[str, Any]
     seconds: float
     device: str
+    command: str | None = None
 
     @property
     def kimg(self) -> float:
@@ -62,6 +64,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
                 "engine": checkpoint.engine,
                 "seconds": checkpoint.seconds,
                 "device": checkpoint.device,
+                "command": checkpoint.command,
             },
             f,
         )
@@ -101,6 +104,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             engine=data["engine"],
             seconds=data["seconds"],
             device=data["device"],
+            command=data.get("command"),  # which older checkpoints lack
         )
     except Exception as error:  # torch.load raises many types for a broken file
         raise CheckpointError(f"{file} is not a checkpoint of this package: {error}") from error

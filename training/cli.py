@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ app = typer.Typer(
     →  gantrain export runs/terrain.
 
     With your own images:  gantrain prepare cats --from ~/cats --resolution 128  →
-    gantrain train stylegan2-small --dataset cats-128 --name cats.
+    gantrain train terrain --dataset cats-128 --name cats.
     """,
     no_args_is_help=True,
     add_completion=False,
@@ -175,19 +176,22 @@ def train(
                 config = load_config(preset_name)
                 typer.echo(f"{preset_name:30} {config.family:10} {config.title}")
             return
-        overrides = list(set_ or ())
-        if dataset is not None:
-            overrides += dataset_overrides(dataset, data)
+        overrides = [] if dataset is None else dataset_overrides(dataset, data)
+        options = {"dataset": dataset, "name": name, "init-from": init_from}
+        typed = ["gantrain", "train", preset]
+        typed += [word for key, value in options.items() if value is not None for word in (f"--{key}", value)]
+        typed += [word for override in set_ or () for word in ("--set", override)]
         if name is not None:
             overrides += [f"name={name}"]
         if init_from is not None:
             overrides += [f"init_from={init_from}"]
+        overrides += set_ or ()  # last, as they are the most particular
         config = load_config(preset, overrides)
         if dry_run:
             from training.loop import describe_networks
 
             typer.echo(config.model_dump_json(indent=2))
-            console.print(describe_networks(config))
+            console.print(describe_networks(config, config.data.folder(data)))
             return
         from training.loop import train as run_training
 
@@ -200,15 +204,16 @@ def train(
             max_minutes=max_minutes,
             device=device,
             console=console,
+            command=shlex.join(typed),
         )
     total = config.optimization.kimg
     console.print(
         f"{run}: {checkpoint.kimg:.3g} of {total:g} kimg after {checkpoint.seconds / 60:.0f} minutes"
     )
     if checkpoint.step < config.total_steps:
-        again = [preset, *(f"--set {override}" for override in overrides)]
-        again += [f"--out {out}"] if out else []
-        console.print(f"go on with: gantrain train {' '.join(again)} --resume", soft_wrap=True)
+        again = [*typed, *(["--data", str(data)] if data != Path("data") else [])]
+        again += ["--out", str(out)] if out else []
+        console.print(f"go on with: {shlex.join(again)} --resume", soft_wrap=True, markup=False)
 
 
 @app.command()
@@ -292,7 +297,7 @@ def export(
                 metrics=json.loads(metrics.read_text()) if metrics.exists() else None,
                 formats=("onnx", "torchscript") if file_format == "both" else (file_format,),
                 overwrite=overwrite,
-                command=f"gantrain train {preset_of(config.name) or config.name}",
+                command=checkpoint.command or f"gantrain train {preset_of(config.name) or config.name}",
                 progress=lambda text: status.update(f"{text}…"),
             )
     for folder in folders:

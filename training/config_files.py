@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from training.config import RunConfig
+from training.data.recipe import read_provenance
 from training.errors import GantrainError
 
 if sys.version_info >= (3, 11):
@@ -99,6 +100,8 @@ def parse_config(tree: Mapping[str, Any]) -> RunConfig:
 def dataset_overrides(dataset: str, root: Path) -> list[str]:
     """The overrides behind `gantrain train --dataset`.
 
+    The title of a preset tells of the preset's dataset, so it is replaced by that of this one.
+
     Args:
         dataset: Name of a prepared dataset such as `cats-128`, or path of one made by other means.
         root: The folder that prepared datasets lie in.
@@ -108,11 +111,26 @@ def dataset_overrides(dataset: str, root: Path) -> list[str]:
     """
     recipe, _, side = dataset.rpartition("-")
     if recipe and side.isdigit():
-        return [f"data.recipe={recipe}", f"data.resolution={side}"]
-    if Path(dataset).exists():
-        return [f"data.recipe={json.dumps(Path(dataset).stem)}", f"data.path={json.dumps(dataset)}"]
+        title = _title_of(root / dataset) or recipe
+        return [f"data.recipe={recipe}", f"data.resolution={side}", f"title={_toml_text(title)}"]
+    if (path := Path(dataset)).exists():
+        title = _title_of(path) or path.stem
+        return [
+            f"data.recipe={_toml_text(path.stem)}",
+            f"data.path={_toml_text(dataset)}",
+            f"title={_toml_text(title)}",
+        ]
     there = ", ".join(sorted(p.name for p in root.glob("*-*"))) or "none yet"
     raise ConfigError(f"no dataset {dataset!r} in {root} (there: {there}), nor a folder or zip of that path")
+
+
+def _title_of(dataset: Path) -> str | None:
+    provenance = read_provenance(dataset)
+    return None if provenance is None else provenance.title
+
+
+def _toml_text(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
 
 
 def known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:

@@ -44,6 +44,7 @@ def train(
     max_minutes: float | None = None,
     device: str | None = None,
     console: Console | None = None,
+    command: str | None = None,
 ) -> Checkpoint:
     """Trains until `config.optimization.kimg`, a stop signal, or a time limit, and leaves a checkpoint.
 
@@ -58,6 +59,7 @@ def train(
         max_minutes: Stop after this long, with a checkpoint.
         device: `cpu`, `cuda` or `cuda:N`; None takes a GPU if there is one.
         console: Where progress is shown.
+        command: What was typed, for the model card.
 
     Returns:
         The last checkpoint.
@@ -71,7 +73,7 @@ def train(
         SamplerError: If the batch is larger than the dataset.
     """
     with processes(device):
-        return _train(config, data, run, resume, max_minutes, device, console or Console())
+        return _train(config, data, run, resume, max_minutes, device, console or Console(), command)
 
 
 def _train(
@@ -82,6 +84,7 @@ def _train(
     max_minutes: float | None,
     device: str | None,
     console: Console,
+    command: str | None,
 ) -> Checkpoint:
     o = config.optimization
     engine = Engine(
@@ -145,6 +148,7 @@ def _train(
             engine=engine.state_dict(),
             seconds=time.monotonic() - started,
             device=_describe(engine),
+            command=command,
         )
         if engine.is_main:
             save_checkpoint(latest, result)
@@ -183,8 +187,18 @@ def _train(
         return checkpoint()
 
 
-def describe_networks(config: RunConfig, classes: tuple[str, ...] = ()) -> str:
-    """The sizes of a run's networks, one a line."""
+def describe_networks(config: RunConfig, data: Path) -> str:
+    """The sizes of a run's networks, one a line.
+
+    Args:
+        config: What to learn, and how.
+        data: Folder of the dataset, whose number of classes matters to some; it may be missing.
+    """
+    classes: tuple[str, ...] = ("?",)
+    if data.exists():
+        classes = open_dataset(
+            data, FAMILIES[config.family].layout, "heldout", resolution=config.data.resolution
+        ).classes
     networks = FAMILIES[config.family](config, Engine(0, device="cpu"), classes).networks
     sizes = {name: sum(p.numel() for p in network.parameters()) for name, network in networks.items()}
     return "\n".join(f"{name:8} {size / 1e6:9.3f} M parameters" for name, size in sizes.items())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
+from tests.exported_models import read_config
 
 PRESET = """\
 name = "blobs"
@@ -117,9 +120,14 @@ def test_help_and_dry_run(gantrain):
     assert "gantrain prepare terrain" in gantrain("--help").stdout
     assert "terrain" in gantrain("prepare").stdout
     assert "DCGAN" in gantrain("train").stdout or "dcgan" in gantrain("train").stdout
-    done = gantrain("train", "terrain", "--dry-run")
-    assert json.loads(done.stdout)["name"] == "terrain"
-    assert "1.128 M parameters" in done.stderr
+    for preset, size in (("terrain", "1.128 M parameters"), ("emoji", "M parameters")):
+        done = gantrain("train", preset, "--dry-run")  # the latter learns classes of a dataset not made yet
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["name"] == preset
+        assert size in done.stderr
+    # What the help says can be typed.
+    preset = re.search(r"gantrain train (\S+) --dataset", " ".join(gantrain("--help").stdout.split()))[1]
+    assert preset in gantrain("train").stdout
 
 
 def test_a_folder_of_ones_own(gantrain, tmp_path):
@@ -132,16 +140,22 @@ def test_a_folder_of_ones_own(gantrain, tmp_path):
             Image.fromarray(pixels).save(tmp_path / "pets" / kind / f"{i}.jpg")
     (tmp_path / "pets/cats/broken.png").write_bytes(b"no image")
     done = gantrain(
-        "prepare", "pets", "--from", "pets", "--resolution", "16", "--labels", "--licence", "CC0-1.0"
-    )
+        "prepare", "pets", "--from", "pets", "--resolution", "16", "--labels", "--licence", "CC0-1.0",
+        "--title", "Cats & dogs",
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "cats/broken.png" in done.stderr
-    done = gantrain(
-        "train", "blobs.toml", "--dataset", "pets-16", "--name", "pets", "--set", "conditional=true"
-    )
+    typed = ["train", "blobs.toml", "--dataset", "pets-16", "--name", "pets", "--set", "conditional=true"]
+    done = gantrain(*typed, "--max-minutes", "0")
+    assert done.returncode == 0, done.stderr
+    assert f"go on with: gantrain {' '.join(typed)} --resume\n" in done.stderr
+    done = gantrain(*typed, "--resume")
     assert done.returncode == 0, done.stderr
     done = gantrain("export", "runs/pets", "--format", "both")
     assert done.returncode == 0, done.stderr
     config = (tmp_path / "model_repository/pets-mapping/config.pbtxt").read_text()
     assert '"CC0-1.0' in config.replace("\\", "")
     assert "cats" in config
+    card = read_config(tmp_path / "model_repository", "pets-mapping")[1]
+    assert card["title"] == "Cats & dogs"
+    assert card["training_command"] == f"gantrain {' '.join(typed)}"

@@ -62,10 +62,12 @@ def test_unknown_preset_names_the_nearest_or_lists_them():
 
 
 def test_a_dataset_by_name_or_by_path(tmp_path):
-    assert dataset_overrides("my-cats-128", tmp_path) == ["data.recipe=my-cats", "data.resolution=128"]
+    named = ["data.recipe=my-cats", "data.resolution=128"]
+    assert dataset_overrides("my-cats-128", tmp_path) == [*named, 'title="my-cats"']
     (tmp_path / "cats.zip").touch()
     config = load_config("terrain", dataset_overrides(str(tmp_path / "cats.zip"), tmp_path))
     assert config.data.folder(tmp_path / "data") == tmp_path / "cats.zip"
+    assert config.title == "cats"
     assert load_config("terrain").data.folder(tmp_path) == tmp_path / "terrain-64"
     (tmp_path / "dogs-64").mkdir()
     with pytest.raises(ConfigError, match=r"no dataset 'cats' .*there: dogs-64"):

@@ -176,6 +176,14 @@ def test_reports_are_means_and_losses_must_be_finite():
         engine.take_reports()
 
 
+def test_the_scale_of_the_loss_is_kept():
+    engine, resumed = (Engine(0, device="cpu", precision="fp16") for _ in range(2))
+    engine.scaler.scale(torch.ones(1))
+    engine.scaler.update(512.0)
+    resumed.load_state_dict(engine.state_dict())
+    assert resumed.scaler.get_scale() == 512.0
+
+
 def test_state_is_plain_enough_to_load_safely(tmp_path):
     torch.save(Engine(0, device="cpu").state_dict(), tmp_path / "engine.pt")
     state = torch.load(tmp_path / "engine.pt", weights_only=True)

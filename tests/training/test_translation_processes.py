@@ -72,7 +72,8 @@ def share(rank, folder):
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     part = slice(rank, None, 2)
-    torch.save([normalisation(part), runs(part), gradient(part)], f"{folder}/{rank}.pt")
+    votes = [Engine(0, device="cpu").any(flag) for flag in (rank == 0, rank == 1, False)]
+    torch.save([normalisation(part), runs(part), gradient(part), votes], f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
 
@@ -98,11 +99,15 @@ def test_batch_normalisation(shared):
 
 
 def test_gradients_are_means_over_processes(shared):
-    for _, _, of_whole_batch in shared:
+    for _, _, of_whole_batch, _ in shared:
         torch.testing.assert_close(of_whole_batch, torch.tensor([[3.0]]))
+
+
+def test_one_process_that_is_asked_to_stop_stops_all(shared):
+    assert [votes for *_, votes in shared] == [[True, True, False]] * 2
 
 
 def test_families(shared):
     for name, (start, end) in runs(slice(None)).items():
-        for _, results, _ in shared:
+        for _, results, *_ in shared:
             assert (results[name][1] - end).abs().max() < 0.02 * (end - start).abs().max(), name
