@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from fastapi import FastAPI
 
 from service.api import docs_page, generate, health, images, models, problem_pages
+from service.api.access import check_access
 from service.api.auth import Guard
 from service.api.browsers import BrowserRules, CorsHeaders
 from service.api.context import Services
@@ -97,6 +98,7 @@ def create_app(settings: Settings) -> FastAPI:
     for resource in (generate, images, models, health, problem_pages, docs_page):
         app.include_router(resource.router)
         routes += resource.router.routes
+    check_access(routes)
     install_handlers(app)
     install_openapi(app, routes)
     # From the inside out: each sees what the one before it answers.

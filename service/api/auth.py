@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.api.access import ACCESS, SCOPES, Access, KeyScope, check_access
+from service.api.access import ACCESS, SCOPES, Access, KeyScope
 from service.api.problems import ProblemError
 from service.keyring import Keyring
 from service.keys import ANONYMOUS, Key
@@ -91,17 +91,13 @@ class Guard:
 
         Args:
             app: What handles the requests.
-            routes: All routes of the application, in its order.
+            routes: All routes of the application, in its order; see `check_access`.
             keyring: The keys; None lets everybody do everything.
             limiter: Counts the calls.
             respond: Renders a problem.
             anonymous_rate: Without a keyring: how often one address may call.
             open_metrics: Whether `/metrics` asks for no key; otherwise it needs the scope `admin`.
-
-        Raises:
-            LookupError: `ACCESS` does not know a route.
         """
-        check_access(routes)
         self.app = app
         self._routes = tuple(routes)
         self._access: dict[str, Access] = {**ACCESS, **({} if open_metrics else {"metrics": "admin"})}
