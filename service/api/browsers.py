@@ -20,6 +20,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service.api.problems import ProblemError
 
 _METHODS: Final = ("GET", "HEAD", "POST", "DELETE")
+# What orchestrators ask by address, whatever the gateway is called; the answers tell nothing.
+_PROBES: Final = frozenset(("/healthz", "/readyz"))
 _SAFE: Final = frozenset(("GET", "HEAD", "OPTIONS"))
 _SENT: Final = (
     "authorization",
@@ -101,7 +103,8 @@ class BrowserRules:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        problem = self._wrong_host(headers) or self._wrong_origin(scope["method"], headers)
+        problem = None if scope["path"] in _PROBES else self._wrong_host(headers)
+        problem = problem or self._wrong_origin(scope["method"], headers)
         if problem is not None:
             response = self._respond(Request(scope), problem)
         elif self._origins and _is_preflight(scope):

@@ -275,6 +275,8 @@ class Supervisor:
         lines = [f"\nganserve is ready after {seconds:.1f} s.\n"]
         lines += [f"  {'Models' if not n else '':7} {_describe(card)}" for n, card in enumerate(cards)]
         lines += [f"  API     {url}", f"  Docs    {url}/docs"]
+        if self._settings.keys_file is not None:
+            lines.append(f"  Keys    needed; they are in {self._settings.keys_file}")
         generators = [card["name"] for card in cards if card.get("kind") == "generator"]
         if generators:
             lines += ["", "Try it:", f'  curl -sS "{url}/v1/models/{generators[0]}/images/7.png" -o 7.png']

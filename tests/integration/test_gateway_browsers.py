@@ -73,7 +73,7 @@ def test_every_kind_of_answer_is_hardened(http: httpx.Client) -> None:
         assert_hardened(response)
     assert_hardened(http.post("/v1/generate", json=GOOD))
     assert_hardened(http.post("/v1/generate", json={}))
-    assert_hardened(http.get("/healthz", headers={"host": "evil.example"}))
+    assert_hardened(http.get("/docs", headers={"host": "evil.example"}))
 
 
 def test_what_never_reached_the_application_is_hardened_too(gateway: GatewayProcess) -> None:
@@ -198,8 +198,9 @@ def test_names_of_this_machine(http: httpx.Client, host: str) -> None:
     "host", ["evil.example", "localhost.evil.example", "192.0.2.1", "", "127.0.0.1.evil", "0"]
 )
 def test_a_name_that_was_pointed_at_this_machine(http: httpx.Client, host: str) -> None:
-    for path in ("/v1/models", "/healthz", "/nowhere"):
+    for path in ("/v1/models", "/metrics", "/docs", "/nowhere"):
         problem(http.get(path, headers={"host": host}), "unknown-host")
+    assert http.get("/readyz", headers={"host": host}).status_code == 200  # probes come by address
 
 
 def test_listed_names(friendly: httpx.Client) -> None:

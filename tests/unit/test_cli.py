@@ -19,9 +19,11 @@ def run(*arguments: str) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-@pytest.mark.parametrize("command", ["up", "gateway", "models", "generate"])
+@pytest.mark.parametrize(
+    "command", ["up", "gateway", "models", "generate", "keys create", "keys list", "keys revoke"]
+)
 def test_every_command_explains_itself_with_an_example(command: str) -> None:
-    code, output = run(command, "--help")
+    code, output = run(*command.split(), "--help")
     assert code == 0
     assert "Example" in output
     assert "ganserve" in output
@@ -85,3 +87,39 @@ def _umask() -> int:
     umask = os.umask(0)
     os.umask(umask)
     return umask
+
+
+def test_keys_from_the_command_line(tmp_path: Path) -> None:
+    file = str(tmp_path / "keys.json")
+    result = CliRunner().invoke(
+        app,
+        [
+            *("keys", "create", "web", "--scope", "generate", "--scope", "jobs", "--rate", "9/minute"),
+            *("--concurrency", "3", "--expires", "2020-01-01", "--keys-file", file),
+        ],
+    )
+    assert result.exit_code == 0
+    secret = result.stdout.strip()  # alone, so that a shell can take it
+    assert secret.startswith("gsk_")
+    assert secret not in result.stderr
+    code, output = run("keys", "list", "--keys-file", file)
+    assert code == 0
+    for text in ("web", secret[4:16], "generate jobs", "9/minute", "3", "2020-01-01", "expired"):
+        assert text in output
+    assert secret[17:] not in output
+    assert run("keys", "create", "web", "--scope", "jobs", "--keys-file", file)[0] == 1
+    code, output = run("keys", "create", "two", "--scope", "jobs", "--rate", "much", "--keys-file", file)
+    assert code == 1
+    assert output.startswith("rate: a rate is written as 100/minute")
+    assert run("keys", "create", "two", "--scope", "everything", "--keys-file", file)[0] == 2
+    assert run("keys", "revoke", "web", "--keys-file", file) == (0, "The key 'web' is revoked.\n")
+    assert run("keys", "revoke", "web", "--keys-file", file)[0] == 1
+
+
+@pytest.mark.parametrize("command", ["up", "gateway"])
+def test_no_open_gateway_beyond_this_machine(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANSERVE_HOST", "0.0.0.0")
+    code, output = run(command)
+    assert code == 1
+    assert "ganserve keys create" in output
+    assert "GANSERVE_ALLOW_OPEN=yes-serve-anyone" in output

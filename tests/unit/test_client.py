@@ -148,3 +148,13 @@ def test_no_answer_names_the_url() -> None:
 
     with pytest.raises(UnreachableError, match=r"no answer from http://ganserve\.test: refused"):
         connect(handler).models()
+
+
+def test_a_key_is_sent_and_never_shown() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert request.headers["authorization"] == "Bearer gsk_secret"
+        return httpx.Response(200, json={"data": []})
+
+    with Client(key="gsk_secret", transport=httpx.MockTransport(answer)) as client:
+        assert client.models() == []
+        assert "gsk_secret" not in repr(client)
