@@ -62,7 +62,7 @@ class Settings(BaseSettings):
         gt=0,
         le=64 << 20,
         description="Most pixels of an image sent in, by its header (413 beyond it); decoding takes"
-        " about 16 bytes each. Frames of an animation up to the one asked for may have 8 times as many.",
+        " up to 20 bytes each. Frames of an animation up to the one asked for may have 8 times as many.",
     )
     max_image_frames: int = Field(
         1000,

@@ -256,6 +256,7 @@ ODD = [
     Case("exif-big-endian", lambda: saved(_turned(3), "PNG", exif=_exif(3, ">")), check=shows()),
     Case("exif-orientation-9", lambda: saved(_IMAGE, "PNG", exif=_exif(9)), check=shows()),
     Case("exif-garbage", lambda: _png(before=[(b"eXIf", b"II*\0\xff\xff\xff\xff")]), check=shows()),
+    Case("exif-is-none", lambda: _png(before=[(b"eXIf", b"not EXIF")]), check=shows(exif=None)),
     Case("png-1-pixel", lambda: png(1, 1, 8, 2, b"\0\1\2\3"), check=shows([[[1, 2, 3]]])),
     Case(
         "png-1-bit",

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.images.containers.base import MAX_EXIF_BYTES
+from service.images.exif import is_exif
 from service.images.metadata import PNG_RECIPE_KEYWORD, PNG_XMP_KEYWORD
 from service.images.png import PngWriter, encode_png
 from service.images.provenance import canonical_json, xmp_packet
@@ -82,7 +83,7 @@ def encode(
 
 
 def _check_exif(exif: bytes | None) -> None:
-    if exif is not None and not (exif[:4] in (b"II*\0", b"MM\0*") and len(exif) <= MAX_EXIF_BYTES):
+    if exif is not None and not is_exif(exif):
         raise ValueError(f"not an EXIF block of up to {MAX_EXIF_BYTES} bytes")
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import struct
 
+from service.images.containers.base import MAX_EXIF_BYTES
+
+_BYTE_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 _ORIENTATION, _SHORT = 0x0112, 3
 
 
 def _orientation_at(exif: bytes) -> tuple[str, int] | None:
     """Byte order, and where the value of the orientation stands in the first directory."""
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
+    order = _BYTE_ORDERS.get(exif[:4])
     if order is None:
         return None
     try:
@@ -22,6 +25,18 @@ def _orientation_at(exif: bytes) -> tuple[str, int] | None:
     except struct.error:
         return None
     return None
+
+
+def is_exif(data: bytes) -> bool:
+    """Whether something may be an EXIF block; what its directories hold is not looked at.
+
+    Args:
+        data: What is written into a file or was found in one.
+
+    Returns:
+        True if it begins as one and fits into every format.
+    """
+    return data[:4] in _BYTE_ORDERS and len(data) <= MAX_EXIF_BYTES
 
 
 def orientation(exif: bytes) -> int:
