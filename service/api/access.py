@@ -29,6 +29,8 @@ ACCESS: Final[Mapping[str, Access]] = {
     # What computes.
     "generate": "generate",
     "image": "generate",
+    "translate": "translate",
+    "super-resolution": "upscale",
 }
 
 

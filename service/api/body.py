@@ -44,14 +44,7 @@ async def read_json(request: Request, schema: type[Schema], settings: Settings) 
             headers={"accept": "application/json"},
             accepted=["application/json"],
         )
-    encoding = request.headers.get("content-encoding", "identity")
-    if encoding.strip().lower() != "identity":
-        raise ProblemError(
-            "unsupported-media-type",
-            f"The body is encoded with {encoding!r}; this call reads bodies that are not compressed.",
-            headers={"accept-encoding": "identity"},
-            accepted=["identity"],
-        )
+    refuse_encoded(request)
     body = await _read_in_time(request, settings.max_body_bytes, settings.receive_timeout_seconds)
     try:
         return schema.model_validate_json(body)
@@ -64,6 +57,37 @@ async def read_json(request: Request, schema: type[Schema], settings: Settings) 
             ) from None
         details = error.errors(include_url=False, include_context=False, include_input=False)
         raise validation_problem(details, accepted_fields(schema)) from None
+
+
+def refuse_encoded(request: Request) -> None:
+    """Refuses a body that is compressed: nobody can say how large it is before it is unpacked.
+
+    Args:
+        request: The request.
+
+    Raises:
+        ProblemError: If `Content-Encoding` names any encoding.
+    """
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding.strip().lower() != "identity":
+        raise ProblemError(
+            "unsupported-media-type",
+            f"The body is encoded with {encoding!r}; this call reads bodies that are not compressed.",
+            headers={"accept-encoding": "identity"},
+            accepted=["identity"],
+        )
+
+
+def too_large(limit: int) -> ProblemError:
+    """The problem of a body beyond a limit.
+
+    Args:
+        limit: In bytes.
+
+    Returns:
+        The exception to raise.
+    """
+    return ProblemError("body-too-large", f"The body is larger than {limit} bytes.", limit_bytes=limit)
 
 
 async def _read_in_time(request: Request, limit: int, seconds: float) -> bytes | bytearray:
@@ -80,7 +104,7 @@ async def _read_in_time(request: Request, limit: int, seconds: float) -> bytes |
 async def _read(request: Request, limit: int) -> bytes | bytearray:
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit:
-        raise _too_large(limit)
+        raise too_large(limit)
     body = bytearray()
     while True:
         message = await request.receive()
@@ -88,13 +112,9 @@ async def _read(request: Request, limit: int) -> bytes | bytearray:
             raise ClientDisconnect
         body += message.get("body", b"")
         if len(body) > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
         if not message.get("more_body", False):
             return body
-
-
-def _too_large(limit: int) -> ProblemError:
-    return ProblemError("body-too-large", f"The body is larger than {limit} bytes.", limit_bytes=limit)
 
 
 @lru_cache(maxsize=64)
