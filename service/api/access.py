@@ -29,8 +29,7 @@ ACCESS: Final[Mapping[str, Access]] = {
     # What computes.
     "generate": "generate",
     "image": "generate",
-    "translate": "translate",
-    "super-resolution": "upscale",
+    "verify": "generate",
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from fastapi import Request
@@ -12,10 +12,8 @@ from service.cards import ServedModel
 from service.catalog import Catalog
 from service.images.signing import Signer
 from service.settings import Settings
-from service.superres import SuperResolver
 from service.synthesis import Synthesizer
 from service.telemetry.metrics import Metrics
-from service.translation import ImageTranslator
 from service.triton import Triton
 
 
@@ -25,7 +23,8 @@ class Services:
 
     Attributes:
         signer: Signs files with the operator's certificate; None if there is none.
-        decoding: Held by whoever decodes an image, which takes much memory for a moment.
+        verifying: How many files are being verified.
+        verifiers: The threads in which that is done.
         trust_anchors: PEM of authorities whose signatures are proof for `/v1/verify`.
         draining: Set when shutdown begins, so that readiness goes before the port closes.
     """
@@ -35,11 +34,10 @@ class Services:
     triton: Triton
     catalog: Catalog
     synthesizer: Synthesizer
-    super_resolver: SuperResolver
-    image_translator: ImageTranslator
-    decoding: asyncio.Semaphore
     signer: Signer | None = None
     trust_anchors: str = ""
+    verifying: int = 0
+    verifiers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "verify"))
     draining: bool = False
     _queues: dict[str, AdmissionQueue] = field(default_factory=dict)
 

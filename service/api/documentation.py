@@ -17,9 +17,12 @@ from service.api.schemas import (
     ProblemDescription,
     ProblemList,
 )
+from service.api.verify_schemas import EXAMPLE as VERIFY_EXAMPLE
+from service.api.verify_schemas import VerifyFields, VerifyResponse
+from service.images.decode import MEDIA_TYPES as READ_MEDIA_TYPES
 from service.images.encode import MEDIA_TYPES
 
-BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
+_BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
 _EVERY_CALL: Final = ("unknown-host", "internal-error")
 _CALLS_WITH_KEY: Final = (
     "unauthenticated",
@@ -36,7 +39,7 @@ SECURITY_SCHEMES: Final[Mapping[str, Any]] = {
     },
     "header": {"type": "apiKey", "in": "header", "name": "x-api-key", "description": "The same key."},
 }
-INFERENCE: Final = (
+_INFERENCE: Final = (
     "model-not-found",
     "invalid-request",
     "wrong-model-kind",
@@ -57,33 +60,25 @@ _CARD: Final[Mapping[str, Any]] = {
 }
 
 
-def header(description: str) -> dict[str, Any]:
-    """A response header of text.
-
-    Args:
-        description: What it says.
-
-    Returns:
-        OpenAPI's header object.
-    """
+def _header(description: str) -> dict[str, Any]:
     return {"description": description, "schema": {"type": "string"}}
 
 
 _HEADERS: Final = {
-    "x-request-id": header("The client's own id if it sent a usable one, else a new one."),
-    "server-timing": header("Milliseconds in queue, infer, encode and in total."),
+    "x-request-id": _header("The client's own id if it sent a usable one, else a new one."),
+    "server-timing": _header("Milliseconds in queue, infer, encode and in total."),
 }
-IMAGE_HEADERS: Final = {
+_IMAGE_HEADERS: Final = {
     **_HEADERS,
-    "x-model": header("Name of the model."),
-    "x-model-digest": header("Digest of the model that made the pixels."),
-    "x-pixels-sha256": header("sha256 of the raw RGB bytes of the image (or sheet, or array)."),
+    "x-model": _header("Name of the model."),
+    "x-model-digest": _header("Digest of the model that made the pixels."),
+    "x-pixels-sha256": _header("sha256 of the raw RGB bytes of the image (or sheet, or array)."),
 }
 _CACHE_HEADERS: Final = {
-    "etag": header("Strong; made of the recipe."),
-    "cache-control": header("`immutable` if pinned by `digest=`, else `no-cache`."),
+    "etag": _header("Strong; made of the recipe."),
+    "cache-control": _header("`immutable` if pinned by `digest=`, else `no-cache`."),
 }
-PREFER: Final = {
+_PREFER: Final = {
     "name": "Prefer",
     "in": "header",
     "required": False,
@@ -114,15 +109,7 @@ def add_access(operation: dict[str, Any], access: Access) -> None:
     operation["responses"] = dict(sorted(operation["responses"].items()))
 
 
-def problems(*slugs: str) -> dict[int | str, dict[str, Any]]:
-    """The responses of a call that ends with a problem.
-
-    Args:
-        slugs: Keys of `PROBLEMS`; those of every call are added.
-
-    Returns:
-        OpenAPI's response objects by status.
-    """
+def _problems(*slugs: str) -> dict[int | str, dict[str, Any]]:
     return _described((*slugs, *_EVERY_CALL))
 
 
@@ -140,9 +127,9 @@ def _described(slugs: Iterable[str]) -> dict[int | str, dict[str, Any]]:
         )
         response["description"] = "; ".join(filter(None, (response["description"], problem.title)))
         if problem.status in (429, 503):
-            response["headers"]["retry-after"] = header("Whole seconds.")
+            response["headers"]["retry-after"] = _header("Whole seconds.")
         if problem.status == 401:
-            response["headers"]["www-authenticate"] = header("`Bearer`, and what was wrong with the key.")
+            response["headers"]["www-authenticate"] = _header("`Bearer`, and what was wrong with the key.")
         response["content"][MEDIA_TYPE]["examples"][slug] = {
             "summary": problem.title,
             "value": {
@@ -171,14 +158,14 @@ GENERATE_DOCS: Final[dict[str, Any]] = {
         200: {
             "model": GenerateResponse,
             "description": "The images, as `Accept` asked for them",
-            "headers": IMAGE_HEADERS,
+            "headers": _IMAGE_HEADERS,
             "content": {
-                **dict.fromkeys(MEDIA_TYPES.values(), BINARY),
-                "application/zip": BINARY,
-                NPY: BINARY,
+                **dict.fromkeys(MEDIA_TYPES.values(), _BINARY),
+                "application/zip": _BINARY,
+                NPY: _BINARY,
             },
         },
-        **problems(
+        **_problems(
             "not-acceptable",
             "request-timeout",
             "body-too-large",
@@ -186,11 +173,11 @@ GENERATE_DOCS: Final[dict[str, Any]] = {
             "too-many-images",
             "signing-not-configured",
             "signing-failed",
-            *INFERENCE,
+            *_INFERENCE,
         ),
     },
     "openapi_extra": {
-        "parameters": [PREFER],
+        "parameters": [_PREFER],
         "requestBody": {
             "required": True,
             "content": {
@@ -223,18 +210,18 @@ IMAGE_DOCS: Final[dict[str, Any]] = {
     "responses": {
         200: {
             "description": "The image",
-            "headers": {**IMAGE_HEADERS, **_CACHE_HEADERS},
-            "content": dict.fromkeys(MEDIA_TYPES.values(), BINARY),
+            "headers": {**_IMAGE_HEADERS, **_CACHE_HEADERS},
+            "content": dict.fromkeys(MEDIA_TYPES.values(), _BINARY),
         },
         304: {
             "description": "The client has it already; nothing was computed",
             "headers": {**_HEADERS, **_CACHE_HEADERS},
         },
-        **problems("digest-mismatch", *INFERENCE),
+        **_problems("digest-mismatch", *_INFERENCE),
     },
     "openapi_extra": {
         "parameters": [
-            PREFER,
+            _PREFER,
             {
                 "name": "If-None-Match",
                 "in": "header",
@@ -246,20 +233,50 @@ IMAGE_DOCS: Final[dict[str, Any]] = {
     },
 }
 
+VERIFY_DOCS: Final[dict[str, Any]] = {
+    "responses": {
+        200: _json(VerifyResponse, VERIFY_EXAMPLE),
+        **_problems(
+            "request-timeout",
+            "body-too-large",
+            "unsupported-media-type",
+            "image-unreadable",
+            "image-unsupported",
+            "image-too-large",
+            "image-too-many-frames",
+            *_INFERENCE,
+        ),
+    },
+    "openapi_extra": {
+        "parameters": [
+            _PREFER,
+            {
+                "name": "reproduce",
+                "in": "query",
+                "required": False,
+                "description": VerifyFields.model_fields["reproduce"].description,
+                "schema": {"type": "boolean", "default": False},
+                "example": True,
+            },
+        ],
+        "requestBody": {"required": True, "content": dict.fromkeys(READ_MEDIA_TYPES.values(), _BINARY)},
+    },
+}
+
 MODELS_DOCS: Final[dict[str, Any]] = {
-    "responses": {200: _json(ModelList, {"data": [_CARD]}), **problems("triton-unavailable")}
+    "responses": {200: _json(ModelList, {"data": [_CARD]}), **_problems("triton-unavailable")}
 }
 MODEL_DOCS: Final[dict[str, Any]] = {
     "responses": {
         200: _json(ModelCard, _CARD),
-        **problems("model-not-found", "invalid-request", "triton-unavailable"),
+        **_problems("model-not-found", "invalid-request", "triton-unavailable"),
     }
 }
 HEALTHZ_DOCS: Final[dict[str, Any]] = {
-    "responses": {200: _json(HealthStatus, {"status": "ok"}), **problems()}
+    "responses": {200: _json(HealthStatus, {"status": "ok"}), **_problems()}
 }
 READYZ_DOCS: Final[dict[str, Any]] = {
-    "responses": {200: _json(HealthStatus, {"status": "ready"}), **problems("not-ready")}
+    "responses": {200: _json(HealthStatus, {"status": "ready"}), **_problems("not-ready")}
 }
 METRICS_DOCS: Final[dict[str, Any]] = {
     "responses": {
@@ -268,7 +285,7 @@ METRICS_DOCS: Final[dict[str, Any]] = {
             "headers": _HEADERS,
             "content": {"text/plain": {"schema": {"type": "string"}, "example": "ganserve_triton_up 1.0\n"}},
         },
-        **problems(),
+        **_problems(),
     },
 }
 _QUEUE_FULL = PROBLEMS["queue-full"]
@@ -279,8 +296,8 @@ _PAGE: Final = {
     "description": _QUEUE_FULL.description,
 }
 PROBLEMS_DOCS: Final[dict[str, Any]] = {
-    "responses": {200: _json(ProblemList, {"data": [_PAGE]}), **problems()}
+    "responses": {200: _json(ProblemList, {"data": [_PAGE]}), **_problems()}
 }
 PROBLEM_DOCS: Final[dict[str, Any]] = {
-    "responses": {200: _json(ProblemDescription, _PAGE), **problems("not-found", "invalid-request")}
+    "responses": {200: _json(ProblemDescription, _PAGE), **_problems("not-found", "invalid-request")}
 }
