@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
+from service.keys import create_key
 from tests.toy_repository import write_toy_repository
 from tests.up_process import Up, until
 
@@ -60,6 +62,22 @@ def test_serves_and_stops_without_a_trace(up: Callable[..., Up], number: signal.
     assert running.wait_for_exit() == 0
     assert_nothing_is_left(running)
     assert not list(Path("/dev/shm").glob(f"{folder.name}-*"))
+
+
+def test_with_keys_and_a_name_of_its_own_it_starts_and_asks_for_them(
+    up: Callable[..., Up], tmp_path: Path
+) -> None:
+    secret = create_key(tmp_path / "keys.json", "web", ["generate"])
+    running = up(f"--keys-file={tmp_path / 'keys.json'}", allowed_hosts="api.example").wait_until_ready()
+    assert f"Keys    needed; they are in {tmp_path / 'keys.json'}" in running.output
+    url = f"{running.url}/v1/models/toy/images/7.png"
+    for headers, status in (
+        ({"host": "api.example"}, 401),
+        ({"host": "api.example", "x-api-key": secret}, 200),
+        ({"x-api-key": secret}, 421),
+    ):
+        assert httpx.get(url, headers=headers, trust_env=False, timeout=30).status_code == status
+    assert secret[17:] not in running.output
 
 
 def test_a_killed_triton_is_announced_and_restarted(up: Callable[..., Up]) -> None:
