@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 from fastapi import FastAPI
 
-from service.api import docs_page, generate, health, images, models, problem_pages, verify
+from service.api import docs_page, generate, health, images, models, problem_pages, superres, translate
 from service.api.access import check_access
 from service.api.auth import Guard
 from service.api.browsers import BrowserRules, CorsHeaders
@@ -24,9 +24,12 @@ from service.images.signing import load_signer, load_trust_anchors
 from service.keyring import Keyring
 from service.rates import RateLimiter
 from service.settings import Settings
+from service.superres import SuperResolver
 from service.synthesis import Synthesizer
 from service.telemetry.metrics import Metrics, package_version
 from service.telemetry.requests import TelemetryMiddleware
+from service.tile_inference import TileInference
+from service.translation import ImageTranslator
 from service.triton import Triton
 
 
@@ -60,12 +63,16 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         triton = Triton(settings.triton_url, settings.max_message_bytes)
         catalog = Catalog(triton, settings.catalog_refresh_seconds, metrics)
+        tiles = TileInference(triton, metrics)
         app.state.services = Services(
             settings,
             metrics,
             triton,
             catalog,
             Synthesizer(triton, metrics),
+            SuperResolver(tiles, settings.upscale_tile),
+            ImageTranslator(tiles),
+            asyncio.Semaphore(settings.max_decodes),
             signer=signer,
             trust_anchors=trust_anchors,
         )
@@ -83,7 +90,6 @@ def create_app(settings: Settings) -> FastAPI:
             await asyncio.gather(*background, return_exceptions=True)
             await limiter.close()
             await triton.close()
-            app.state.services.verifiers.shutdown(wait=False, cancel_futures=True)
 
     app = FastAPI(
         title="ganserve",
@@ -96,7 +102,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     routes = [*app.routes]
-    for resource in (generate, images, verify, models, health, problem_pages, docs_page):
+    for resource in (generate, images, translate, superres, models, health, problem_pages, docs_page):
         app.include_router(resource.router)
         routes += resource.router.routes
     check_access(routes)

@@ -70,6 +70,30 @@ class Settings(BaseSettings):
         le=10_000,
         description="Most frames or pages of an image file sent to the gateway (413 beyond it).",
     )
+    max_upload_bytes: int = Field(
+        32 << 20,
+        gt=0,
+        description="Largest body accepted of a call that takes an image file (413 beyond it).",
+    )
+    upload_timeout_seconds: float = Field(
+        120.0, gt=0, description="How long a body with an image file may take to arrive (408)."
+    )
+    max_decodes: int = Field(
+        4,
+        gt=0,
+        description="Images decoded at a time, each with the memory that `max_image_pixels` speaks of.",
+    )
+    max_output_pixels: int = Field(
+        64_000_000,
+        gt=0,
+        description="Most pixels of an image that translation or super-resolution makes (422 beyond it).",
+    )
+    upscale_tile: int = Field(
+        192,
+        ge=32,
+        description="Longest side, in input pixels, of the tiles that super-resolution is computed in. Larger"
+        " ones overlap less and take more memory; of models that reach far they are larger by themselves.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe log line."
     )
@@ -142,7 +166,7 @@ class Settings(BaseSettings):
     default_deadline_seconds: float = Field(
         30.0, gt=0, description="Deadline of a call that sends no `Prefer: wait=N` (504 beyond it)."
     )
-    max_deadline_seconds: float = Field(120.0, gt=0, description="Longest `Prefer: wait=N` that is honoured.")
+    max_deadline_seconds: float = Field(600.0, gt=0, description="Longest `Prefer: wait=N` that is honoured.")
     max_message_bytes: int = Field(
         256 << 20, gt=0, description="Largest gRPC message exchanged with Triton, in bytes."
     )
@@ -163,9 +187,6 @@ class Settings(BaseSettings):
     )
     c2pa_trust_anchors: Path | None = Field(
         None, description="PEM file: authorities whose signatures `/v1/verify` accepts as proof."
-    )
-    verify_limit: int = Field(
-        16, gt=0, description="Files that `/v1/verify` looks at or keeps waiting at a time; 503 beyond."
     )
     verify_timeout_seconds: float = Field(
         10.0, gt=0, description="How long `/v1/verify` may take to read a C2PA manifest."

@@ -29,7 +29,8 @@ ACCESS: Final[Mapping[str, Access]] = {
     # What computes.
     "generate": "generate",
     "image": "generate",
-    "verify": "generate",
+    "translate": "translate",
+    "super-resolution": "upscale",
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
 from functools import lru_cache
 from typing import TypeVar
 
@@ -45,14 +44,7 @@ async def read_json(request: Request, schema: type[Schema], settings: Settings) 
             headers={"accept": "application/json"},
             accepted=["application/json"],
         )
-    encoding = request.headers.get("content-encoding", "identity")
-    if encoding.strip().lower() != "identity":
-        raise ProblemError(
-            "unsupported-media-type",
-            f"The body is encoded with {encoding!r}; this call reads bodies that are not compressed.",
-            headers={"accept-encoding": "identity"},
-            accepted=["identity"],
-        )
+    refuse_encoded(request)
     body = await _read_in_time(request, settings.max_body_bytes, settings.receive_timeout_seconds)
     try:
         return schema.model_validate_json(body)
@@ -65,6 +57,37 @@ async def read_json(request: Request, schema: type[Schema], settings: Settings) 
             ) from None
         details = error.errors(include_url=False, include_context=False, include_input=False)
         raise validation_problem(details, accepted_fields(schema)) from None
+
+
+def refuse_encoded(request: Request) -> None:
+    """Refuses a body that is compressed: nobody can say how large it is before it is unpacked.
+
+    Args:
+        request: The request.
+
+    Raises:
+        ProblemError: If `Content-Encoding` names any encoding.
+    """
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding.strip().lower() != "identity":
+        raise ProblemError(
+            "unsupported-media-type",
+            f"The body is encoded with {encoding!r}; this call reads bodies that are not compressed.",
+            headers={"accept-encoding": "identity"},
+            accepted=["identity"],
+        )
+
+
+def too_large(limit: int) -> ProblemError:
+    """The problem of a body beyond a limit.
+
+    Args:
+        limit: In bytes.
+
+    Returns:
+        The exception to raise.
+    """
+    return ProblemError("body-too-large", f"The body is larger than {limit} bytes.", limit_bytes=limit)
 
 
 async def _read_in_time(request: Request, limit: int, seconds: float) -> bytes | bytearray:
@@ -81,7 +104,7 @@ async def _read_in_time(request: Request, limit: int, seconds: float) -> bytes |
 async def _read(request: Request, limit: int) -> bytes | bytearray:
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit:
-        raise _too_large(limit)
+        raise too_large(limit)
     body = bytearray()
     while True:
         message = await request.receive()
@@ -89,13 +112,9 @@ async def _read(request: Request, limit: int) -> bytes | bytearray:
             raise ClientDisconnect
         body += message.get("body", b"")
         if len(body) > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
         if not message.get("more_body", False):
             return body
-
-
-def _too_large(limit: int) -> ProblemError:
-    return ProblemError("body-too-large", f"The body is larger than {limit} bytes.", limit_bytes=limit)
 
 
 @lru_cache(maxsize=64)
@@ -104,36 +123,3 @@ def _is_json(content_type: str) -> bool:
     media_type = media_type.strip().lower()
     charset = parameters.lower().replace(" ", "").replace('"', "")
     return media_type == "application/json" and charset in ("", "charset=utf-8", "charset=utf8")
-
-
-async def read_image(request: Request, media_types: Collection[str], limit: int, seconds: float) -> bytes:
-    """Reads a body that is an image file, by its `Content-Type`.
-
-    Args:
-        request: The request, its body not yet read.
-        media_types: What is read.
-        limit: Most bytes accepted, counted while they arrive.
-        seconds: How long they may take.
-
-    Returns:
-        The file, which may be anything.
-
-    Raises:
-        ProblemError: If the body is too large, too slow, empty, or of another type.
-        ClientDisconnect: If the client leaves before the body is complete.
-    """
-    content_type = request.headers.get("content-type", "")
-    if content_type.partition(";")[0].strip().lower() not in media_types:
-        accepted = sorted(media_types)
-        raise ProblemError(
-            "unsupported-media-type",
-            f"The body is {content_type!r}; this call reads images."
-            if content_type
-            else "The request has no Content-Type; this call reads images.",
-            headers={"accept": ", ".join(accepted)},
-            accepted=accepted,
-        )
-    body = await _read_in_time(request, limit, seconds)
-    if not body:
-        raise invalid_field("body", "The file is empty", "one image file")
-    return bytes(body)

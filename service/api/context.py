@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import asyncio
 from dataclasses import dataclass, field
 
 from fastapi import Request
@@ -12,8 +12,10 @@ from service.cards import ServedModel
 from service.catalog import Catalog
 from service.images.signing import Signer
 from service.settings import Settings
+from service.superres import SuperResolver
 from service.synthesis import Synthesizer
 from service.telemetry.metrics import Metrics
+from service.translation import ImageTranslator
 from service.triton import Triton
 
 
@@ -23,8 +25,7 @@ class Services:
 
     Attributes:
         signer: Signs files with the operator's certificate; None if there is none.
-        verifying: How many files are being verified.
-        verifiers: The threads in which that is done.
+        decoding: Held by whoever decodes an image, which takes much memory for a moment.
         trust_anchors: PEM of authorities whose signatures are proof for `/v1/verify`.
         draining: Set when shutdown begins, so that readiness goes before the port closes.
     """
@@ -34,10 +35,11 @@ class Services:
     triton: Triton
     catalog: Catalog
     synthesizer: Synthesizer
+    super_resolver: SuperResolver
+    image_translator: ImageTranslator
+    decoding: asyncio.Semaphore
     signer: Signer | None = None
     trust_anchors: str = ""
-    verifying: int = 0
-    verifiers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "verify"))
     draining: bool = False
     _queues: dict[str, AdmissionQueue] = field(default_factory=dict)
 

@@ -87,14 +87,15 @@ def _operation(
                 for parameter in parameters
             ],
         )
-    body = operation.get("requestBody", {}).get("content", {}).get("application/json")
+    content = operation.get("requestBody", {}).get("content", {})
+    body = next(iter(content.values()), None)
     if body:
         schema = document["components"]["schemas"][body["schema"]["$ref"].rsplit("/", 1)[1]]
         yield _table(
             ("Field", "What it takes"),
             [(name, _text(_description(field))) for name, field in schema["properties"].items()],
         )
-    for example in _examples(method, path, parameters, body, base_url):
+    for example in _examples(method, path, parameters, content, base_url):
         yield f"<pre><code>{_escape(example)}</code></pre>"
     yield _table(
         ("Answer", "What it means", "As"),
@@ -106,19 +107,25 @@ def _operation(
 
 
 def _examples(
-    method: str, path: str, parameters: list[dict[str, Any]], body: Mapping[str, Any] | None, base_url: str
+    method: str, path: str, parameters: list[dict[str, Any]], content: Mapping[str, Any], base_url: str
 ) -> Iterator[str]:
     for parameter in parameters:
         if parameter["in"] == "path":
             path = path.replace(f"{{{parameter['name']}}}", str(parameter["schema"]["examples"][0]))
-    if body is None:
+    if not content:
         yield f"curl '{base_url}{path}'" + (" -o image" if "images" in path else "")
         return
+    ((media_type, body),) = content.items()
     for example in body["examples"].values():
-        yield (
-            f"curl -X {method} '{base_url}{path}' -H 'content-type: application/json' "
-            f"-d '{json.dumps(example['value'])}'"
-        )
+        if media_type == "multipart/form-data":
+            fields = {"image": "@picture.jpg", **example["value"]}
+            forms = " ".join(f"-F '{name}={value}'" for name, value in fields.items())
+            yield f"curl '{base_url}{path}' {forms} -o image"
+        else:
+            yield (
+                f"curl -X {method} '{base_url}{path}' -H 'content-type: application/json' "
+                f"-d '{json.dumps(example['value'])}'"
+            )
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

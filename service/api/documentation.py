@@ -17,12 +17,9 @@ from service.api.schemas import (
     ProblemDescription,
     ProblemList,
 )
-from service.api.verify_schemas import EXAMPLE as VERIFY_EXAMPLE
-from service.api.verify_schemas import VerifyFields, VerifyResponse
-from service.images.decode import MEDIA_TYPES as READ_MEDIA_TYPES
 from service.images.encode import MEDIA_TYPES
 
-_BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
+BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
 _EVERY_CALL: Final = ("unknown-host", "internal-error")
 _CALLS_WITH_KEY: Final = (
     "unauthenticated",
@@ -39,7 +36,7 @@ SECURITY_SCHEMES: Final[Mapping[str, Any]] = {
     },
     "header": {"type": "apiKey", "in": "header", "name": "x-api-key", "description": "The same key."},
 }
-_INFERENCE: Final = (
+INFERENCE: Final = (
     "model-not-found",
     "invalid-request",
     "wrong-model-kind",
@@ -60,25 +57,33 @@ _CARD: Final[Mapping[str, Any]] = {
 }
 
 
-def _header(description: str) -> dict[str, Any]:
+def header(description: str) -> dict[str, Any]:
+    """A response header of text.
+
+    Args:
+        description: What it says.
+
+    Returns:
+        OpenAPI's header object.
+    """
     return {"description": description, "schema": {"type": "string"}}
 
 
 _HEADERS: Final = {
-    "x-request-id": _header("The client's own id if it sent a usable one, else a new one."),
-    "server-timing": _header("Milliseconds in queue, infer, encode and in total."),
+    "x-request-id": header("The client's own id if it sent a usable one, else a new one."),
+    "server-timing": header("Milliseconds in queue, infer, encode and in total."),
 }
-_IMAGE_HEADERS: Final = {
+IMAGE_HEADERS: Final = {
     **_HEADERS,
-    "x-model": _header("Name of the model."),
-    "x-model-digest": _header("Digest of the model that made the pixels."),
-    "x-pixels-sha256": _header("sha256 of the raw RGB bytes of the image (or sheet, or array)."),
+    "x-model": header("Name of the model."),
+    "x-model-digest": header("Digest of the model that made the pixels."),
+    "x-pixels-sha256": header("sha256 of the raw RGB bytes of the image (or sheet, or array)."),
 }
 _CACHE_HEADERS: Final = {
-    "etag": _header("Strong; made of the recipe."),
-    "cache-control": _header("`immutable` if pinned by `digest=`, else `no-cache`."),
+    "etag": header("Strong; made of the recipe."),
+    "cache-control": header("`immutable` if pinned by `digest=`, else `no-cache`."),
 }
-_PREFER: Final = {
+PREFER: Final = {
     "name": "Prefer",
     "in": "header",
     "required": False,
@@ -109,7 +114,15 @@ def add_access(operation: dict[str, Any], access: Access) -> None:
     operation["responses"] = dict(sorted(operation["responses"].items()))
 
 
-def _problems(*slugs: str) -> dict[int | str, dict[str, Any]]:
+def problems(*slugs: str) -> dict[int | str, dict[str, Any]]:
+    """The responses of a call that ends with a problem.
+
+    Args:
+        slugs: Keys of `PROBLEMS`; those of every call are added.
+
+    Returns:
+        OpenAPI's response objects by status.
+    """
     return _described((*slugs, *_EVERY_CALL))
 
 
@@ -127,9 +140,9 @@ def _described(slugs: Iterable[str]) -> dict[int | str, dict[str, Any]]:
         )
         response["description"] = "; ".join(filter(None, (response["description"], problem.title)))
         if problem.status in (429, 503):
-            response["headers"]["retry-after"] = _header("Whole seconds.")
+            response["headers"]["retry-after"] = header("Whole seconds.")
         if problem.status == 401:
-            response["headers"]["www-authenticate"] = _header("`Bearer`, and what was wrong with the key.")
+            response["headers"]["www-authenticate"] = header("`Bearer`, and what was wrong with the key.")
         response["content"][MEDIA_TYPE]["examples"][slug] = {
             "summary": problem.title,
             "value": {
@@ -158,14 +171,14 @@ GENERATE_DOCS: Final[dict[str, Any]] = {
         200: {
             "model": GenerateResponse,
             "description": "The images, as `Accept` asked for them",
-            "headers": _IMAGE_HEADERS,
+            "headers": IMAGE_HEADERS,
             "content": {
-                **dict.fromkeys(MEDIA_TYPES.values(), _BINARY),
-                "application/zip": _BINARY,
-                NPY: _BINARY,
+                **dict.fromkeys(MEDIA_TYPES.values(), BINARY),
+                "application/zip": BINARY,
+                NPY: BINARY,
             },
         },
-        **_problems(
+        **problems(
             "not-acceptable",
             "request-timeout",
             "body-too-large",
@@ -173,11 +186,11 @@ GENERATE_DOCS: Final[dict[str, Any]] = {
             "too-many-images",
             "signing-not-configured",
             "signing-failed",
-            *_INFERENCE,
+            *INFERENCE,
         ),
     },
     "openapi_extra": {
-        "parameters": [_PREFER],
+        "parameters": [PREFER],
         "requestBody": {
             "required": True,
             "content": {
@@ -210,18 +223,18 @@ IMAGE_DOCS: Final[dict[str, Any]] = {
     "responses": {
         200: {
             "description": "The image",
-            "headers": {**_IMAGE_HEADERS, **_CACHE_HEADERS},
-            "content": dict.fromkeys(MEDIA_TYPES.values(), _BINARY),
+            "headers": {**IMAGE_HEADERS, **_CACHE_HEADERS},
+            "content": dict.fromkeys(MEDIA_TYPES.values(), BINARY),
         },
         304: {
             "description": "The client has it already; nothing was computed",
             "headers": {**_HEADERS, **_CACHE_HEADERS},
         },
-        **_problems("digest-mismatch", *_INFERENCE),
+        **problems("digest-mismatch", *INFERENCE),
     },
     "openapi_extra": {
         "parameters": [
-            _PREFER,
+            PREFER,
             {
                 "name": "If-None-Match",
                 "in": "header",
@@ -233,50 +246,20 @@ IMAGE_DOCS: Final[dict[str, Any]] = {
     },
 }
 
-VERIFY_DOCS: Final[dict[str, Any]] = {
-    "responses": {
-        200: _json(VerifyResponse, VERIFY_EXAMPLE),
-        **_problems(
-            "request-timeout",
-            "body-too-large",
-            "unsupported-media-type",
-            "image-unreadable",
-            "image-unsupported",
-            "image-too-large",
-            "image-too-many-frames",
-            *_INFERENCE,
-        ),
-    },
-    "openapi_extra": {
-        "parameters": [
-            _PREFER,
-            {
-                "name": "reproduce",
-                "in": "query",
-                "required": False,
-                "description": VerifyFields.model_fields["reproduce"].description,
-                "schema": {"type": "boolean", "default": False},
-                "example": True,
-            },
-        ],
-        "requestBody": {"required": True, "content": dict.fromkeys(READ_MEDIA_TYPES.values(), _BINARY)},
-    },
-}
-
 MODELS_DOCS: Final[dict[str, Any]] = {
-    "responses": {200: _json(ModelList, {"data": [_CARD]}), **_problems("triton-unavailable")}
+    "responses": {200: _json(ModelList, {"data": [_CARD]}), **problems("triton-unavailable")}
 }
 MODEL_DOCS: Final[dict[str, Any]] = {
     "responses": {
         200: _json(ModelCard, _CARD),
-        **_problems("model-not-found", "invalid-request", "triton-unavailable"),
+        **problems("model-not-found", "invalid-request", "triton-unavailable"),
     }
 }
 HEALTHZ_DOCS: Final[dict[str, Any]] = {
-    "responses": {200: _json(HealthStatus, {"status": "ok"}), **_problems()}
+    "responses": {200: _json(HealthStatus, {"status": "ok"}), **problems()}
 }
 READYZ_DOCS: Final[dict[str, Any]] = {
-    "responses": {200: _json(HealthStatus, {"status": "ready"}), **_problems("not-ready")}
+    "responses": {200: _json(HealthStatus, {"status": "ready"}), **problems("not-ready")}
 }
 METRICS_DOCS: Final[dict[str, Any]] = {
     "responses": {
@@ -285,7 +268,7 @@ METRICS_DOCS: Final[dict[str, Any]] = {
             "headers": _HEADERS,
             "content": {"text/plain": {"schema": {"type": "string"}, "example": "ganserve_triton_up 1.0\n"}},
         },
-        **_problems(),
+        **problems(),
     },
 }
 _QUEUE_FULL = PROBLEMS["queue-full"]
@@ -296,8 +279,8 @@ _PAGE: Final = {
     "description": _QUEUE_FULL.description,
 }
 PROBLEMS_DOCS: Final[dict[str, Any]] = {
-    "responses": {200: _json(ProblemList, {"data": [_PAGE]}), **_problems()}
+    "responses": {200: _json(ProblemList, {"data": [_PAGE]}), **problems()}
 }
 PROBLEM_DOCS: Final[dict[str, Any]] = {
-    "responses": {200: _json(ProblemDescription, _PAGE), **_problems("not-found", "invalid-request")}
+    "responses": {200: _json(ProblemDescription, _PAGE), **problems("not-found", "invalid-request")}
 }

@@ -9,8 +9,29 @@ from fastapi import Request
 from service.api.negotiation import negotiate
 from service.api.problems import ProblemError, invalid_field
 from service.images.encode import MAX_SIDE, MEDIA_TYPES, ImageFormat
+from service.settings import Settings
 
 FORMATS: Final = {media_type: image_format for image_format, media_type in MEDIA_TYPES.items()}
+
+
+def negotiated_image(request: Request, image_format: ImageFormat | None) -> ImageFormat:
+    """The format of an answer that is always an image.
+
+    Args:
+        request: With its `Accept`.
+        image_format: If the body names one, no other is offered.
+
+    Returns:
+        One of the formats.
+
+    Raises:
+        ProblemError: `not-acceptable`.
+    """
+    offers = tuple(FORMATS) if image_format is None else (MEDIA_TYPES[image_format],)
+    media_type = negotiate(",".join(request.headers.getlist("accept")), offers)
+    if media_type is None:
+        raise _not_acceptable(image_format, offers)
+    return FORMATS[media_type]
 
 
 def negotiated(request: Request, image_format: ImageFormat | None, *others: str) -> str:
@@ -31,12 +52,7 @@ def negotiated(request: Request, image_format: ImageFormat | None, *others: str)
     offers = ("application/json", *images, *others)
     media_type = negotiate(",".join(request.headers.getlist("accept")), offers)
     if media_type is None:
-        chosen = f" with format {image_format!r}" if image_format else ""
-        raise ProblemError(
-            "not-acceptable",
-            f"`Accept` excludes everything this call can answer{chosen}.",
-            accepted=list(offers),
-        )
+        raise _not_acceptable(image_format, offers)
     return media_type
 
 
@@ -69,13 +85,19 @@ def check_quality(quality: int | None, image_format: ImageFormat) -> None:
         raise invalid_field("quality", "png has no quality", "quality with format jpeg or webp")
 
 
-def check_side(size: tuple[int, int], image_format: ImageFormat, what: str) -> None:
+def check_side(
+    size: tuple[int, int],
+    image_format: ImageFormat,
+    what: str,
+    accepted: str = "png, fewer images, or `Accept: application/zip`",
+) -> None:
     """Refuses what is longer than its format holds.
 
     Args:
         size: Height and width in pixels.
         image_format: Of the file.
         what: Of this size, for the message.
+        accepted: What would do.
 
     Raises:
         ProblemError: If it does not fit.
@@ -84,5 +106,63 @@ def check_side(size: tuple[int, int], image_format: ImageFormat, what: str) -> N
         raise invalid_field(
             "format",
             f"{what} is {max(size)} pixels long; {image_format} holds {MAX_SIDE[image_format]}",
-            "png, fewer images, or `Accept: application/zip`",
+            accepted,
         )
+
+
+def check_output(size: tuple[int, int], settings: Settings) -> None:
+    """Refuses to make an image with too many pixels.
+
+    Args:
+        size: Height and width.
+        settings: The limit.
+
+    Raises:
+        ProblemError: `output-too-large`.
+    """
+    height, width = size
+    limit = settings.max_output_pixels
+    if height * width > limit:
+        raise ProblemError(
+            "output-too-large",
+            f"The answer would have {width} × {height} pixels; {limit} are made at most.",
+            limit_pixels=limit,
+        )
+
+
+def check_transparency(transparent: bool, image_format: ImageFormat) -> None:
+    """Refuses to write transparency into a format that has none.
+
+    Args:
+        transparent: Whether the pixels to write are.
+        image_format: Of the file.
+
+    Raises:
+        ProblemError: If it has none.
+    """
+    if transparent and image_format == "jpeg":
+        raise invalid_field(
+            "format", "the image has transparent pixels, and jpeg has none", "png or webp, or a `background`"
+        )
+
+
+def exceeds_model(limit: int, error: Exception) -> ProblemError:
+    """The problem of an image that a model would have to compute in one piece and cannot.
+
+    Args:
+        limit: Longest side.
+        error: That says so.
+
+    Returns:
+        The exception to raise.
+    """
+    return ProblemError("image-exceeds-model", f"{error} in one piece.", field="image", limit_side=limit)
+
+
+def _not_acceptable(image_format: ImageFormat | None, offers: tuple[str, ...]) -> ProblemError:
+    chosen = f" with format {image_format!r}" if image_format else ""
+    return ProblemError(
+        "not-acceptable",
+        f"`Accept` excludes everything this call can answer{chosen}.",
+        accepted=list(offers),
+    )

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from fastapi import Request
 
 from service.api.context import services_of
 from service.api.problems import ProblemError
-from service.cards import Generator, ServedModel
+from service.cards import Generator, Kind, ServedModel, Translator, Upscaler
 from service.catalog import TritonAwayError, UnknownModelError
 from service.telemetry.records import record_of
 
 _RETRY_AWAY = "2"
+
+Model = TypeVar("Model", bound=ServedModel)
 
 
 def triton_away() -> ProblemError:
@@ -59,13 +63,50 @@ def find_generator(request: Request, name: str) -> Generator:
     Raises:
         ProblemError: If it is not served, is of another kind, or Triton is away.
     """
+    return _of_kind(request, name, Generator, "generator")
+
+
+def find_upscaler(request: Request, name: str) -> Upscaler:
+    """An upscaler; otherwise like `find_generator`.
+
+    Args:
+        request: Whose record gets the model's name.
+        name: As the client wrote it.
+
+    Returns:
+        The upscaler.
+
+    Raises:
+        ProblemError: If it is not served, is of another kind, or Triton is away.
+    """
+    return _of_kind(request, name, Upscaler, "upscaler")
+
+
+def find_translator(request: Request, name: str) -> Translator:
+    """A translator; otherwise like `find_generator`.
+
+    Args:
+        request: Whose record gets the model's name.
+        name: As the client wrote it.
+
+    Returns:
+        The translator.
+
+    Raises:
+        ProblemError: If it is not served, is of another kind, or Triton is away.
+    """
+    return _of_kind(request, name, Translator, "translator")
+
+
+def _of_kind(request: Request, name: str, wanted: type[Model], kind: Kind) -> Model:
     model = find_model(request, name)
-    if isinstance(model, Generator):
+    if isinstance(model, wanted):
         return model
-    generators = [other.name for other in services_of(request).catalog.models() if other.kind == "generator"]
+    article = "an" if kind == "upscaler" else "a"
+    other = "an" if model.kind == "upscaler" else "a"
     raise ProblemError(
         "wrong-model-kind",
-        f"{name!r} is a {model.kind}; this call needs a generator.",
+        f"{name!r} is {other} {model.kind}; this call needs {article} {kind}.",
         field="model",
-        accepted=generators,
+        accepted=[served.name for served in services_of(request).catalog.models() if served.kind == kind],
     )

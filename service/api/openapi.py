@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute
 from service.api.access import ACCESS
 from service.api.documentation import SECURITY_SCHEMES, add_access
 from service.api.schemas import GenerateRequest, Problem
+from service.api.upload_schemas import SuperResolutionRequest, TranslateRequest
 
 
 def install_openapi(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
@@ -35,7 +36,12 @@ def install_openapi(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
                 license_info=app.license_info,
             )
             _, schemas = models_json_schema(
-                [(GenerateRequest, "validation"), (Problem, "serialization")],
+                [
+                    (GenerateRequest, "validation"),
+                    (SuperResolutionRequest, "validation"),
+                    (TranslateRequest, "validation"),
+                    (Problem, "serialization"),
+                ],
                 ref_template="#/components/schemas/{model}",
             )
             components = document.setdefault("components", {}).setdefault("schemas", {})

@@ -148,6 +148,18 @@ PROBLEMS: Final[Mapping[str, ProblemType]] = {
             "Ask for fewer, or spread them over several calls; `limit` says how many one call may ask for.",
         ),
         ProblemType(
+            "output-too-large",
+            "The image asked for has too many pixels",
+            422,
+            "`limit_pixels` says how many the answer may have; ask for a smaller `scale`, or send less.",
+        ),
+        ProblemType(
+            "image-exceeds-model",
+            "The image is larger than the model takes",
+            422,
+            "The model computes images in one piece; `limit_side` says how long their sides may be.",
+        ),
+        ProblemType(
             "wrong-model-kind",
             "The model does not do this",
             422,

@@ -59,27 +59,52 @@ def encode(
         ValueError: If the pixels do not fit the format.
     """
     recipe_json = canonical_json(recipe)
-    packet = xmp_packet(recipe_json)
     _check_exif(exif)
     if image_format == "png":
-        return encode_png(pixels, ((PNG_XMP_KEYWORD, packet), (PNG_RECIPE_KEYWORD, recipe_json)), exif)
+        texts = ((PNG_XMP_KEYWORD, xmp_packet(recipe_json)), (PNG_RECIPE_KEYWORD, recipe_json))
+        return encode_png(pixels, texts, exif)
     if image_format == "jpeg" and pixels.shape[-1] != 3:
         raise ValueError("JPEG has no alpha channel")
     out = BytesIO()
     image = Image.fromarray(pixels)
-    more: dict[str, bytes] = {"xmp": packet.encode(), "icc_profile": srgb_profile()}
-    if exif is not None:
-        more["exif"] = b"Exif\0\0" + exif
     if image_format == "jpeg":
-        quality = quality or DEFAULT_JPEG_QUALITY
-        # Chroma at full resolution where quality is asked for: small saturated details survive.
-        image.save(out, "JPEG", quality=quality, subsampling=0 if quality >= 90 else 2, **more)
+        image.save(out, "JPEG", **jpeg_options(recipe, quality, exif))
     elif quality is None:
         # Effort 0 takes 2 ms for 256² where Pillow's default takes 65, for a file a quarter larger.
+        more = _metadata(recipe, exif)
         image.save(out, "WEBP", lossless=True, quality=0, method=0, exact=True, **more)
     else:
-        image.save(out, "WEBP", quality=quality, method=2, **more)
+        image.save(out, "WEBP", quality=quality, method=2, **_metadata(recipe, exif))
     return out.getvalue()
+
+
+def jpeg_options(recipe: Mapping[str, Any], quality: int | None, exif: bytes | None) -> dict[str, Any]:
+    """How Pillow is told to write a JPEG.
+
+    Args:
+        recipe: As for `encode`.
+        quality: As for `encode`.
+        exif: As for `encode`.
+
+    Returns:
+        Arguments of `Image.save`.
+
+    Raises:
+        ValueError: If the EXIF block is none.
+    """
+    _check_exif(exif)
+    quality = quality or DEFAULT_JPEG_QUALITY
+    # Chroma at full resolution where quality is asked for: small saturated details survive.
+    subsampling = 0 if quality >= 90 else 2
+    return {"quality": quality, "subsampling": subsampling, **_metadata(recipe, exif)}
+
+
+def _metadata(recipe: Mapping[str, Any], exif: bytes | None) -> dict[str, bytes]:
+    packet = xmp_packet(canonical_json(recipe))
+    metadata = {"xmp": packet.encode(), "icc_profile": srgb_profile()}
+    if exif is not None:
+        metadata["exif"] = b"Exif\0\0" + exif
+    return metadata
 
 
 def _check_exif(exif: bytes | None) -> None:
@@ -110,10 +135,27 @@ class PngStream:
         Raises:
             ValueError: If there is no such image.
         """
+        self._arguments = height, width, channels, exif
+        self._writer = self._begun(recipe)
+
+    def head(self, recipe: Mapping[str, Any]) -> bytes:
+        """The first bytes of the file, up to the pixels, if it had another recipe.
+
+        Args:
+            recipe: One that is known only when all rows have been written; where its JSON is as long as
+                that of the first, these bytes can take the place of those that were written.
+
+        Returns:
+            The bytes.
+        """
+        return self._begun(recipe).head
+
+    def _begun(self, recipe: Mapping[str, Any]) -> PngWriter:
+        height, width, channels, exif = self._arguments
         recipe_json = canonical_json(recipe)
         _check_exif(exif)
         texts = ((PNG_XMP_KEYWORD, xmp_packet(recipe_json)), (PNG_RECIPE_KEYWORD, recipe_json))
-        self._writer = PngWriter(height, width, channels, texts, exif)
+        return PngWriter(height, width, channels, texts, exif)
 
     def write(self, rows: NDArray[np.uint8]) -> bytes:
         """Takes the next rows, from the top.

@@ -87,7 +87,11 @@ def encode_png(
 
 
 class PngWriter:
-    """A PNG file made row by row; what it holds on to is bounded by the rows it is given at a time."""
+    """A PNG file made row by row; what it holds on to is bounded by the rows it is given at a time.
+
+    Attributes:
+        head: The first bytes of the file, up to the pixels.
+    """
 
     def __init__(
         self,
@@ -115,7 +119,8 @@ class PngWriter:
             )
         self._shape = (width, channels)
         self._rows_left = height
-        self._head = b"".join(_head(height, width, channels, texts, exif))
+        self.head = b"".join(_head(height, width, channels, texts, exif))
+        self._head = self.head
         self._deflate = isal_zlib.compressobj(_LEVEL)
         self._above: NDArray[np.uint8] | None = None
 
