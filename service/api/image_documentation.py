@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from fastapi import Response
+
 from service.api.documentation import BINARY, IMAGE_HEADERS, INFERENCE, PREFER, header, problems
 from service.images.encode import MEDIA_TYPES
 
@@ -34,6 +36,7 @@ _UPLOAD: Final = (
 def _docs(schema: str, examples: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """One call; examples are the text fields, beside a file."""
     return {
+        "response_class": Response,  # or FastAPI would say that it may be JSON
         "responses": {
             200: {
                 "description": "The image",
