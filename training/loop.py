@@ -103,6 +103,9 @@ def _train(
     if latest.exists() and not resume:
         raise RunExistsError(f"{run} holds a run; resume it with --resume or name another folder")
     saved = load_checkpoint(latest) if resume else None
+    if resume and engine.is_main:
+        for unfinished in run.glob(f".{LATEST}.*"):  # a kill fell into writing them
+            unfinished.unlink()
     if saved is not None and saved.config != config:
         raise CheckpointError(f"{latest} was trained with another configuration, see {run}/config.json")
 

@@ -246,7 +246,11 @@ def test_sigkill_loses_nothing_that_was_saved(tiny_config, blobs, tmp_path):
     time.sleep(0.5)
     process.kill()
     process.wait()
-    assert load_checkpoint(run / "checkpoint.pt").step >= 1
+    step = load_checkpoint(run / "checkpoint.pt").step
+    assert step >= 1
+    (run / ".checkpoint.pt.cut-off").write_bytes(b"what a kill may leave")
+    assert train(parse_config(config), blobs, run, resume=True, max_minutes=0).step == step + 1
+    assert not list(run.glob(".checkpoint*"))
 
 
 class TestEpochSampler:
