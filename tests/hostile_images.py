@@ -25,6 +25,7 @@ from tests.image_files import (
     gif,
     interlaced,
     jpeg_with,
+    linear_grey_profile,
     orientation_exif,
     png,
     profile_segments,
@@ -210,6 +211,9 @@ def _with_profile(profile: bytes) -> bytes:
 
 
 _CMYK = np.where(_X[..., None] < 12, [0, 0, 0, 0], [255, 255, 255, 0]).astype(np.uint8)
+_ENCODED_GREY = np.round(
+    255 * np.where(GREY / 255 > 0.0031308, 1.055 * (GREY / 255) ** (1 / 2.4) - 0.055, 12.92 * GREY / 255)
+)
 _SWAPPED = PICTURE[..., [1, 0, 2]]
 _PALETTE = [(b"PLTE", bytes([255, 0, 0, 0, 255, 0, 0, 0, 255]))]
 _INDEX = (_X // 8).astype(np.uint8)
@@ -315,6 +319,11 @@ ODD = [
     Case("png-interlaced", lambda: png(24, 16, 8, 2, interlaced(PICTURE), interlace=1), check=shows()),
     Case("png-tiny-chunks", lambda: _png(split=1), check=shows()),
     Case("jpeg-standard-tables-left-out", lambda: _without(_JPEG(), 0xC4), check=shows(tolerance=LOSSY)),
+    Case(
+        "jpeg-bytes-between-segments",
+        lambda: _JPEG()[:20] + bytes(99) + _JPEG()[20:],
+        check=shows(tolerance=LOSSY),
+    ),
     Case("jpeg-grey", lambda: saved(_GREY_IMAGE, "JPEG", quality=95), check=shows(GREY, LOSSY)),
     Case("jpeg-progressive", lambda: _JPEG(progressive=True), check=shows(tolerance=LOSSY)),
     Case("jpeg-420", lambda: saved(_IMAGE, "JPEG", quality=98, subsampling=2), check=shows(tolerance=40)),
@@ -326,7 +335,8 @@ ODD = [
     Case(
         "jpeg-cmyk-profile",
         lambda: jpeg_with(
-            saved(Image.fromarray(_CMYK, "CMYK"), "JPEG", quality=98), *profile_segments(cmyk_profile(), 3)
+            saved(Image.frombytes("CMYK", (24, 16), _CMYK.tobytes()), "JPEG", quality=98),
+            *profile_segments(cmyk_profile(), 3),
         ),
         check=shows(np.where(_X < 12, 255, 0), LOSSY, converted_from="press"),
     ),
@@ -448,6 +458,11 @@ ODD = [
         check=shows(GREY, 1, converted_from="sRGB"),
     ),
     Case(
+        "profile-of-grey",
+        lambda: saved(_GREY_IMAGE, "PNG", icc_profile=linear_grey_profile()),
+        check=shows(_ENCODED_GREY, 1, converted_from="grey"),
+    ),
+    Case(
         "profile-and-palette",
         lambda: png(
             24,
@@ -550,6 +565,9 @@ NOT_IMAGES = [
     Case("big-tiff", lambda: b"II+\0\x08\0\0\0" + bytes(60), UNSUPPORTED),
     Case("ppm-text-form", lambda: b"P3 1 1 255 1 2 3\n", UNSUPPORTED),
     Case("bmp-run-length", lambda: _patched(saved(_GREY_IMAGE, "BMP"), 30, b"\1"), UNSUPPORTED),
+    Case("tiff-subsampled", lambda: _rgb_tiff(tags={262: (3, [6])}), UNSUPPORTED),
+    Case("tiff-64-bit", lambda: _deep(3, 64, 1, _FLOAT.astype(np.float64)), UNSUPPORTED),
+    Case("tiff-32-bit-big-endian", lambda: _deep(1, 32, 1, _DEEP * np.uint32(65537), ">"), UNSUPPORTED),
     Case("tiff-zstd", lambda: _rgb_tiff(tags={259: (3, [50000])}), UNSUPPORTED),
     Case("jpeg-12-bit", lambda: _patched(_JPEG(), frame_header_at(_JPEG()) + 4, b"\x0c"), UNSUPPORTED),
     Case("jpeg-arithmetic", lambda: _patched(_JPEG(), frame_header_at(_JPEG()) + 1, b"\xc9"), UNSUPPORTED),

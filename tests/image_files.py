@@ -181,6 +181,14 @@ def swapped_profile() -> bytes:
     return profile.replace(b"rXYZ", b"?XYZ").replace(b"gXYZ", b"rXYZ").replace(b"?XYZ", b"gXYZ")
 
 
+def linear_grey_profile() -> bytes:
+    """A profile of grey whose numbers are amounts of light."""
+    description = b"desc\0\0\0\0" + struct.pack(">I", 5) + b"grey\0" + bytes(79)
+    white = b"XYZ \0\0\0\0" + struct.pack(">3I", 0xF6D6, 0x10000, 0xD32D)
+    curve = b"curv\0\0\0\0" + struct.pack(">I", 0)
+    return _profile(b"mntrGRAYXYZ ", {b"desc": description, b"wtpt": white, b"kTRC": curve})
+
+
 def cmyk_profile() -> bytes:
     """A press whose inks make: white from nothing, black from all of C, M or Y, and K has no effect."""
     grid = np.array([[255 if not ink & 0b1110 else 0, 128, 128] for ink in range(16)], np.uint8)
@@ -191,7 +199,11 @@ def cmyk_profile() -> bytes:
     text = b"press\0"
     description = b"desc\0\0\0\0" + struct.pack(">I", len(text)) + text + bytes(78)
     white = b"XYZ \0\0\0\0" + struct.pack(">3I", 0xF6D6, 0x10000, 0xD32D)
-    bodies = {b"desc": description, b"wtpt": white, b"A2B0": table}
+    return _profile(b"prtrCMYKLab ", {b"desc": description, b"wtpt": white, b"A2B0": table})
+
+
+def _profile(kind: bytes, bodies: dict[bytes, bytes]) -> bytes:
+    """A profile of version 2 with these tags; `kind` is its class, its space and the one it leads to."""
     offset, entries, data = 128 + 4 + 12 * len(bodies), struct.pack(">I", len(bodies)), b""
     for tag, body in bodies.items():
         entries += tag + struct.pack(">II", offset + len(data), len(body))
@@ -199,7 +211,7 @@ def cmyk_profile() -> bytes:
     header = bytearray(srgb_profile()[:128])
     header[:4] = struct.pack(">I", offset + len(data))
     header[8:12] = b"\x02\x10\0\0"
-    header[12:24] = b"prtrCMYKLab "
+    header[12:24] = kind
     return bytes(header) + entries + data
 
 

@@ -37,6 +37,8 @@ def to_srgb(
         Pixels [H, W, 3], alpha [H, W] or None when opaque, the description of the profile that was applied
         or None, and notes.
     """
+    if container.ycbcr:
+        image = Image.frombytes("YCbCr", image.size, image.tobytes())
     image, alpha = _split_alpha(image, container)
     notes: tuple[str, ...] = ()
     applied: str | None = None

@@ -30,7 +30,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from service.images import exif as exif_block
 from service.images.colour import to_srgb
@@ -219,7 +219,12 @@ def _open(container: Container) -> Image.Image:
     name = container.header.format
     if name == "PNM":
         return pnm.open_pnm(container.payload)
-    image = Image.open(BytesIO(container.payload), formats=(name,))
+    try:
+        image = Image.open(BytesIO(container.payload), formats=(name,))
+    except UnidentifiedImageError:
+        if name != "TIFF":  # of the others everything has been looked at, so that they must be damaged
+            raise
+        raise unsupported("TIFF files with this combination of channels and bits are not read.") from None
     if container.header.frames > 1 and name != "TIFF":
         image.seek(container.seek)
     if image.width * image.height > max(

@@ -106,6 +106,7 @@ class Container:
     orientation: int | None = None  # where the format has a place of its own for it
     colour_key: tuple[int, ...] | None = None  # the one colour that is transparent, in stored units
     samples: Samples | None = None
+    ycbcr: bool = False  # the decoder is made to believe that YCbCr is RGB
     notes: tuple[str, ...] = ()
     check: Callable[[], None] = field(default=_no_check)
     """Proves that the pixels are all there; run once the limits are known to hold."""

@@ -25,6 +25,7 @@ SIGNATURE: Final = b"\xff\xd8\xff"
 _MAX_SEGMENTS: Final = 4096
 _MAX_SCANS: Final = 100  # every scan may pass over all the pixels; encoders write up to about twenty
 _BLOCK_BYTES: Final = 512  # 64 numbers of up to 27 bits, and every byte escaped
+_MAX_GAP: Final = 4096  # bytes of no meaning that some cameras leave between segments
 _SCAN_SLACK: Final = 1 << 16  # padding to whole units, restart markers
 _MARKER: Final = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
 _FRAMES: Final = {0xC0: "baseline", 0xC1: "extended", 0xC2: "progressive"}
@@ -115,7 +116,7 @@ def parse(data: bytes, frame: int) -> Container:
     profile: list[bytes] = []
     position, scans = 2, 0
     for _ in range(_MAX_SEGMENTS):
-        match = _MARKER.match(data, position)
+        match = _MARKER.search(data, position, position + _MAX_GAP)
         if match is None:
             raise unreadable("The JPEG file is damaged or ends before its end marker.")
         marker, position = data[match.end() - 1], match.end()

@@ -41,6 +41,7 @@ _KEPT: Final = frozenset(
         *(266, 292, 293, 317, 320, 332, 338, 347, 529, 530, 531, 532),
     }
 )
+_JPEG, _RGB, _YCBCR, _SUBSAMPLING = 7, 2, 6, 530
 _MAX_CHANNELS, _MAX_BITS = 8, 32
 # How many times smaller than its pixels the data of a compression can be; fax and JPEG have no such number.
 _MOST_EXPANSION: Final = {1: 1, 5: 4096, 8: 1032, 32773: 64, 32946: 1032}
@@ -148,12 +149,14 @@ def _samples(page: _Page) -> Samples | None:
     return Samples(white, inverted=page.value(_PHOTOMETRIC, 1) == 0)
 
 
-def _payload(data: bytes, order: str, page: _Page, height: int) -> bytes:
+def _payload(data: bytes, order: str, page: _Page, height: int, ycbcr: bool) -> bytes:
     """The file with one directory, at its end, of the entries that make pixels."""
     entries = {tag: entry.raw for tag, entry in page.entries.items() if tag in _KEPT}
     if page.value(_STRIP_ROWS, height) > height:
         # "One strip" is often written as an enormous number of rows.
         entries[_STRIP_ROWS] = struct.pack(order + "HHII", _STRIP_ROWS, 4, 1, height)
+    if ycbcr:
+        entries[_PHOTOMETRIC] = struct.pack(order + "HHIHH", _PHOTOMETRIC, 3, 1, _RGB, 0)
     padding = b"\0" * (len(data) % 2)
     directory = struct.pack(order + "H", len(entries)) + b"".join(entries[tag] for tag in sorted(entries))
     start = struct.pack(order + "I", len(data) + len(padding))
@@ -190,6 +193,10 @@ def parse(data: bytes, frame: int) -> Container:
     row_bytes = (width * bits[0] * page.value(_CHANNELS, 1) + 7) // 8
     if compression in _MOST_EXPANSION and row_bytes * height > _MOST_EXPANSION[compression] * len(data):
         raise unreadable(f"The TIFF file promises {width} × {height} pixels and holds too little data.")
+    # Pillow's versions disagree on YCbCr outside of JPEG, so it is handed out as stored.
+    ycbcr = page.value(_PHOTOMETRIC, 1) == _YCBCR and compression != _JPEG
+    if ycbcr and (page.values(_SUBSAMPLING) != (1, 1) or page.value(_CHANNELS, 1) != 3):
+        raise unsupported("TIFF files of subsampled YCbCr are read with JPEG compression only.")
     icc = None
     profile = page.entries.get(_ICC)
     if profile is not None:
@@ -198,9 +205,10 @@ def parse(data: bytes, frame: int) -> Container:
             icc = data[profile.at : profile.at + size]
     return Container(
         header=ImageHeader("TIFF", width, height, len(pages)),
-        payload=_payload(data, order, page, height),
+        payload=_payload(data, order, page, height, ycbcr),
         allocated_pixels=covered,
         icc=icc,
         orientation=page.value(_ORIENTATION, 1),
         samples=_samples(page),
+        ycbcr=ycbcr,
     )
