@@ -115,7 +115,7 @@ def test_a_redis_that_is_away_is_not_waited_for(silent: bool) -> None:
             listener.listen()
 
         async def calls(fallback: str) -> float:
-            limiter = RateLimiter(url, timeout=0.2, fallback=fallback)
+            limiter = RateLimiter(url, timeout=0.6, fallback=fallback)
             started = time.monotonic()
             for allowed in (True, True, False):  # counted here meanwhile
                 if fallback == "local":
@@ -127,4 +127,4 @@ def test_a_redis_that_is_away_is_not_waited_for(silent: bool) -> None:
             return time.monotonic() - started
 
         for fallback in ("local", "refuse"):
-            assert asyncio.run(calls(fallback)) < 0.9  # one wait, not three
+            assert asyncio.run(calls(fallback)) < 1.1  # one wait, not three
