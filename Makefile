@@ -70,10 +70,10 @@ $(BIN)/python:
 # A stamp is written only after a complete install, so an interrupted one is taken up again.
 $(VENV)/.serve: $(BIN)/python pyproject.toml constraints.txt
 	@echo "Installing the service (once)…"
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[serve,cpu]'
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[serve,cpu,video]'
 	@touch $@
 
 $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
 	@echo "Installing service, training and test tools (once)…"
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[serve,cpu,train,dev]'
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[serve,cpu,video,train,dev]'
 	@touch $@ $(VENV)/.serve

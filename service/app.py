@@ -8,7 +8,19 @@ from collections.abc import AsyncIterator
 
 from fastapi import FastAPI
 
-from service.api import docs_page, generate, health, images, models, problem_pages, superres, translate
+from service.api import (
+    docs_page,
+    generate,
+    health,
+    images,
+    interpolate,
+    latents,
+    models,
+    problem_pages,
+    style_mix,
+    superres,
+    translate,
+)
 from service.api.access import check_access
 from service.api.auth import Guard
 from service.api.browsers import BrowserRules, CorsHeaders
@@ -102,7 +114,19 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     routes = [*app.routes]
-    for resource in (generate, images, translate, superres, models, health, problem_pages, docs_page):
+    for resource in (
+        generate,
+        interpolate,
+        style_mix,
+        latents,
+        images,
+        translate,
+        superres,
+        models,
+        health,
+        problem_pages,
+        docs_page,
+    ):
         app.include_router(resource.router)
         routes += resource.router.routes
     check_access(routes)

@@ -94,6 +94,10 @@ class Settings(BaseSettings):
         description="Longest side, in input pixels, of the tiles that super-resolution is computed in. Larger"
         " ones overlap less and take more memory; of models that reach far they are larger by themselves.",
     )
+    max_animation_frames: int = Field(600, gt=1, description="Most frames one interpolate call may ask for.")
+    max_animation_pixels: int = Field(
+        64 << 20, gt=0, description="Most pixels that all frames of an animation may have together."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe log line."
     )

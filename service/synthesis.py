@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from time import perf_counter
@@ -105,16 +105,16 @@ class Synthesizer:
     async def render(
         self,
         model: Generator,
-        ws: NDArray[np.float32],
+        latents: Sequence[Latent],
         noise: Noise,
         queue: AdmissionQueue,
         deadline: float,
-    ) -> AsyncIterator[Synthesized]:
-        """Makes one image of each row of styles, batch by batch, so that memory is bounded by a few batches.
+    ) -> AsyncGenerator[Synthesized, None]:
+        """Makes one image a latent, batch by batch: others get their turn, and images can be used early.
 
         Args:
             model: The generator.
-            ws: float32 [n, num_ws, w_dim].
+            latents: One or more.
             noise: As for `synthesize`.
             queue: The model's queue, in which `window_of(model, n)` images have been admitted.
             deadline: On the clock of `time.perf_counter`.
@@ -125,13 +125,23 @@ class Synthesizer:
         Raises:
             TritonError: One of its kinds.
         """
-        latents = [Latent(ws=row) for row in ws]
-        works = (
-            self._batch(model, batch, noise, queue, deadline) for batch in _batches(latents, model.batch_size)
-        )
+        batches = _batches(latents, model.batch_size)
+        works = (self._batch(model, batch, noise, queue, deadline) for batch in batches)
         async with aclosing(in_order(works, _AHEAD)) as parts:
             async for part in parts:
                 yield part
+
+    async def render_all(
+        self,
+        model: Generator,
+        latents: Sequence[Latent],
+        noise: Noise,
+        queue: AdmissionQueue,
+        deadline: float,
+    ) -> Synthesized:
+        """What `render` yields, as one; arguments and errors as there."""
+        async with aclosing(self.render(model, latents, noise, queue, deadline)) as parts:
+            return _joined([part async for part in parts])
 
     async def map(
         self, model: Generator, latents: Sequence[Latent], queue: AdmissionQueue, deadline: float

@@ -28,6 +28,9 @@ ACCESS: Final[Mapping[str, Access]] = {
     "model": "any key",
     # What computes.
     "generate": "generate",
+    "interpolate": "generate",
+    "style-mix": "generate",
+    "latents": "generate",
     "image": "generate",
     "translate": "translate",
     "super-resolution": "upscale",

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from fastapi import Response
+
 from service.api.access import Access
+from service.api.mixing_schemas import LatentsResponse
 from service.api.problems import MEDIA_TYPE, PROBLEMS
 from service.api.rendering import NPY
 from service.api.schemas import (
@@ -17,6 +20,7 @@ from service.api.schemas import (
     ProblemDescription,
     ProblemList,
 )
+from service.images.animation import MEDIA_TYPES as ANIMATION_MEDIA_TYPES
 from service.images.encode import MEDIA_TYPES
 
 BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
@@ -46,6 +50,8 @@ INFERENCE: Final = (
     "model-unavailable",
     "deadline-exceeded",
 )
+_SIGNING: Final = ("signing-not-configured", "signing-failed")
+_JSON_BODY: Final = ("not-acceptable", "request-timeout", "body-too-large", "unsupported-media-type")
 _CARD: Final[Mapping[str, Any]] = {
     "name": "terrain",
     "kind": "generator",
@@ -69,12 +75,12 @@ def header(description: str) -> dict[str, Any]:
     return {"description": description, "schema": {"type": "string"}}
 
 
-_HEADERS: Final = {
+HEADERS: Final = {
     "x-request-id": header("The client's own id if it sent a usable one, else a new one."),
     "server-timing": header("Milliseconds in queue, infer, encode and in total."),
 }
 IMAGE_HEADERS: Final = {
-    **_HEADERS,
+    **HEADERS,
     "x-model": header("Name of the model."),
     "x-model-digest": header("Digest of the model that made the pixels."),
     "x-pixels-sha256": header("sha256 of the raw RGB bytes of the image (or sheet, or array)."),
@@ -134,7 +140,7 @@ def _described(slugs: Iterable[str]) -> dict[int | str, dict[str, Any]]:
             problem.status,
             {
                 "description": "",
-                "headers": dict(_HEADERS),
+                "headers": dict(HEADERS),
                 "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": {}}},
             },
         )
@@ -161,8 +167,23 @@ def _json(model: type[Any], example: Any) -> dict[str, Any]:
     return {
         "model": model,
         "description": "Done",
-        "headers": _HEADERS,
+        "headers": HEADERS,
         "content": {"application/json": {"example": example}},
+    }
+
+
+def _json_body(schema: str, examples: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "parameters": [PREFER],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {"$ref": f"#/components/schemas/{schema}"},
+                    "examples": {name: {"value": value} for name, value in examples.items()},
+                }
+            },
+        },
     }
 
 
@@ -178,48 +199,127 @@ GENERATE_DOCS: Final[dict[str, Any]] = {
                 NPY: BINARY,
             },
         },
-        **problems(
-            "not-acceptable",
-            "request-timeout",
-            "body-too-large",
-            "unsupported-media-type",
-            "too-many-images",
-            "signing-not-configured",
-            "signing-failed",
-            *INFERENCE,
-        ),
+        **problems(*_JSON_BODY, "too-many-images", *_SIGNING, *INFERENCE),
     },
-    "openapi_extra": {
-        "parameters": [PREFER],
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {
-                    "schema": {"$ref": "#/components/schemas/GenerateRequest"},
-                    "examples": {
-                        "one image": {"value": {"model": "terrain", "seeds": [42]}},
-                        "a run of seeds": {
-                            "value": {"model": "terrain", "seed": 100, "n": 4, "truncation": 0.7}
-                        },
-                        "every parameter": {
-                            "value": {
-                                "model": "terrain",
-                                "seeds": [1, 2],
-                                "truncation": 0.5,
-                                "truncation_cutoff": 2,
-                                "noise": 7,
-                                "format": "webp",
-                                "quality": 80,
-                            }
-                        },
-                    },
-                }
+    "openapi_extra": _json_body(
+        "GenerateRequest",
+        {
+            "one image": {"model": "terrain", "seeds": [42]},
+            "a run of seeds": {"model": "terrain", "seed": 100, "n": 4, "truncation": 0.7},
+            "of a class": {"model": "emoji", "seeds": [7], "label": "Food & Drink"},
+            "moved along a direction": {
+                "model": "terrain",
+                "seeds": [42],
+                "edits": {"direction-01": 3.0},
+                "return_ws": True,
+            },
+            "every encoder parameter": {
+                "model": "terrain",
+                "seeds": [1, 2],
+                "truncation": 0.5,
+                "truncation_cutoff": 2,
+                "noise": 7,
+                "format": "webp",
+                "quality": 80,
             },
         },
+    ),
+}
+
+INTERPOLATE_DOCS: Final[dict[str, Any]] = {
+    "response_class": Response,
+    "responses": {
+        200: {
+            "description": "The animation, zip or filmstrip, or a stream of frames",
+            "headers": IMAGE_HEADERS,
+            "content": {
+                **dict.fromkeys(
+                    (*ANIMATION_MEDIA_TYPES.values(), *MEDIA_TYPES.values(), "application/zip"), BINARY
+                ),
+                "text/event-stream": {
+                    "schema": {
+                        "type": "string",
+                        "description": "Events `frame` (`index`, `frames`, `b64_json`, `width`, `height`, "
+                        "`media_type`, `pixels_sha256`), then `done`; `error` holds a problem.",
+                    }
+                },
+            },
+        },
+        **problems(*_JSON_BODY, "too-many-frames", "animation-too-large", *_SIGNING, *INFERENCE),
     },
+    "openapi_extra": _json_body(
+        "InterpolateRequest",
+        {
+            "between two seeds": {"model": "terrain", "keyframes": [1, 2], "frames": 12},
+            "a loop, eased, along the arc": {
+                "model": "terrain",
+                "keyframes": [3, 7, 12],
+                "frames": 24,
+                "space": "z",
+                "easing": "ease-in-out",
+                "loop": True,
+                "truncation": 0.8,
+                "format": "gif",
+            },
+            "from class to class": {
+                "model": "emoji",
+                "keyframes": [
+                    {"seed": 5, "label": "Food & Drink"},
+                    {"seed": 5, "label": "Animals & Nature", "truncation": 0.5},
+                ],
+                "frames": 8,
+                "format": "sheet",
+            },
+        },
+    ),
+}
+
+STYLE_MIX_DOCS: Final[dict[str, Any]] = {
+    "response_class": Response,
+    "responses": {
+        200: {
+            "description": "The grid, or the crossed images one by one, as `Accept` asked for them",
+            "headers": IMAGE_HEADERS,
+            "content": {
+                **dict.fromkeys((*MEDIA_TYPES.values(), "application/zip"), BINARY),
+                "application/json": {"schema": {"type": "object"}},
+            },
+        },
+        **problems(*_JSON_BODY, "too-many-images", *_SIGNING, *INFERENCE),
+    },
+    "openapi_extra": _json_body(
+        "StyleMixRequest",
+        {
+            "a grid": {"model": "terrain", "rows": [1, 2, 3], "columns": [10, 11, 12], "layers": "fine"},
+            "some layers": {
+                "model": "terrain",
+                "rows": [1],
+                "columns": [{"seed": 4, "truncation": 0.5}],
+                "layers": ["coarse", 5],
+                "captions": True,
+            },
+        },
+    ),
+}
+
+LATENTS_DOCS: Final[dict[str, Any]] = {
+    "responses": {
+        200: {"model": LatentsResponse, "description": "The styles", "headers": HEADERS},
+        **problems(*_JSON_BODY, "too-many-images", *INFERENCE),
+    },
+    "openapi_extra": _json_body(
+        "LatentsRequest",
+        {
+            "map": {"model": "terrain", "latents": [1, 2], "truncation": 0.7},
+            "average": {"model": "terrain", "operation": "average", "latents": [1, 2], "weights": [3, 1]},
+            "mix": {"model": "terrain", "operation": "mix", "latents": [1, 2], "layers": "coarse"},
+            "walk": {"model": "terrain", "operation": "walk", "latents": [1, 2], "steps": 5, "space": "z"},
+        },
+    ),
 }
 
 IMAGE_DOCS: Final[dict[str, Any]] = {
+    "response_class": Response,
     "responses": {
         200: {
             "description": "The image",
@@ -228,7 +328,7 @@ IMAGE_DOCS: Final[dict[str, Any]] = {
         },
         304: {
             "description": "The client has it already; nothing was computed",
-            "headers": {**_HEADERS, **_CACHE_HEADERS},
+            "headers": {**HEADERS, **_CACHE_HEADERS},
         },
         **problems("digest-mismatch", *INFERENCE),
     },
@@ -262,10 +362,11 @@ READYZ_DOCS: Final[dict[str, Any]] = {
     "responses": {200: _json(HealthStatus, {"status": "ready"}), **problems("not-ready")}
 }
 METRICS_DOCS: Final[dict[str, Any]] = {
+    "response_class": Response,
     "responses": {
         200: {
             "description": "Metrics",
-            "headers": _HEADERS,
+            "headers": HEADERS,
             "content": {"text/plain": {"schema": {"type": "string"}, "example": "ganserve_triton_up 1.0\n"}},
         },
         **problems(),

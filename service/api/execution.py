@@ -126,7 +126,7 @@ async def twice(services: Services, attempt: Callable[[], Awaitable[Item]]) -> I
         return await attempt()
     except TritonChangedError as error:
         await services.catalog.refresh()
-        raise _changed(services) from error
+        raise changed(services) from error
 
 
 @contextmanager
@@ -162,7 +162,15 @@ def admitted(services: Services, model: ServedModel, units: int) -> Iterator[Adm
         raise ProblemError("inference-failed", "The model failed on this request.") from error
 
 
-def _changed(services: Services) -> ProblemError:
+def changed(services: Services) -> ProblemError:
+    """The problem of a Triton that changed under a call.
+
+    Args:
+        services: Whose catalog has just been refreshed.
+
+    Returns:
+        The exception to raise.
+    """
     if not services.catalog.up:
         return triton_away()
     return ProblemError("model-unavailable", "Triton is changing the model.", headers={"retry-after": "1"})

@@ -34,13 +34,16 @@ def negotiated_image(request: Request, image_format: ImageFormat | None) -> Imag
     return FORMATS[media_type]
 
 
-def negotiated(request: Request, image_format: ImageFormat | None, *others: str) -> str:
+def negotiated(
+    request: Request, image_format: ImageFormat | None, *others: str, image_first: bool = False
+) -> str:
     """The media type of the answer.
 
     Args:
         request: With its `Accept`.
         image_format: If the body names one, no other image is offered.
-        others: Media types to offer besides JSON and images.
+        others: Media types to offer besides images, the server's favourite first.
+        image_first: Whether images come before the first of these.
 
     Returns:
         One of those offered.
@@ -49,7 +52,7 @@ def negotiated(request: Request, image_format: ImageFormat | None, *others: str)
         ProblemError: `not-acceptable`.
     """
     images = tuple(MEDIA_TYPES.values()) if image_format is None else (MEDIA_TYPES[image_format],)
-    offers = ("application/json", *images, *others)
+    offers = (*images, *others) if image_first else (others[0], *images, *others[1:])
     media_type = negotiate(",".join(request.headers.getlist("accept")), offers)
     if media_type is None:
         raise _not_acceptable(image_format, offers)

@@ -16,7 +16,7 @@ from service.api.context import services_of
 from service.api.documentation import GENERATE_DOCS
 from service.api.execution import Task, execute
 from service.api.formats import FORMATS, check_quality, check_side, negotiated, too_many
-from service.api.latents import latents_for
+from service.api.latent_lookup import latents_for
 from service.api.lookup import find_generator
 from service.api.problems import invalid_field
 from service.api.recipes import recipe_of
@@ -42,7 +42,7 @@ async def generate_images(request: Request) -> Response:
     """
     settings = services_of(request).settings
     body = await read_json(request, GenerateRequest, settings)
-    media_type = negotiated(request, body.format, "application/zip", NPY)
+    media_type = negotiated(request, body.format, "application/json", "application/zip", NPY)
     image_format = body.format or FORMATS.get(media_type, "png")
     check_count(settings, body)
     check_quality(body.quality, image_format)

@@ -15,8 +15,8 @@ from service.api.context import services_of
 from service.api.documentation import IMAGE_DOCS
 from service.api.execution import Task, execute
 from service.api.formats import check_quality
+from service.api.latent_lookup import latents_for
 from service.api.latent_schemas import Amount, InDigits, LatentFields, Seed
-from service.api.latents import latents_for
 from service.api.lookup import find_generator
 from service.api.problems import ProblemError, invalid_field
 from service.api.recipes import recipe_of

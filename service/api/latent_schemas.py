@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from service.latents import MAX_SEED
 
@@ -57,3 +57,16 @@ class LatentFields(BaseModel):
     truncation_cutoff: int | None = Field(None, ge=0, description=CUTOFF)
     label: Label | None = Field(None, description=LABEL)
     edits: Edits | None = Field(None, description=EDITS)
+
+
+class LatentSource(LatentFields):
+    """One latent: a seed with what goes with it, or styles. What is left out is as in the request itself."""
+
+    seed: Seed | None = Field(None, description="an integer from 0 to 4294967295")
+    ws: WsValue | None = Field(None, description=f"{WS}; a single one")
+
+    @model_validator(mode="after")
+    def _seed_or_styles(self) -> LatentSource:
+        if (self.seed is None) == (self.ws is None):
+            raise ValueError("give either `seed` or `ws`")
+        return self

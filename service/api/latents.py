@@ -1,183 +1,98 @@
-"""Latents as clients write them, checked against the model; what does not fit becomes a problem."""
+"""`POST /v1/latents`: styles without images, so that clients can keep, average and mix them."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from fastapi import APIRouter, Request, Response
 from numpy.typing import NDArray
 
-from service.api.latent_schemas import LatentFields, WsValue
-from service.api.problems import invalid_field
+from service.admission import AdmissionQueue
+from service.api.body import read_json
+from service.api.context import services_of
+from service.api.documentation import LATENTS_DOCS
+from service.api.execution import Task, execute
+from service.api.formats import too_many
+from service.api.interpolate import check_z
+from service.api.latent_lookup import layers_for, sources_for
+from service.api.lookup import find_generator
+from service.api.mixing_schemas import LatentsRequest
+from service.api.recipes import encode_ws
 from service.cards import Generator
+from service.latents import mix
+from service.paths import path_in_w, path_in_z
 from service.synthesis import Latent
 
+router = APIRouter(tags=["generate"])
 
-def latents_for(
-    model: Generator,
-    fields: LatentFields,
-    seeds: Sequence[int] | None,
-    ws: Sequence[WsValue] | None,
-    *,
-    prefix: str = "",
-) -> list[Latent]:
-    """Latents of seeds, or of styles that the client kept.
 
-    Args:
-        model: The generator.
-        fields: Truncation, label and edits, the same for all.
-        seeds: As the schema validated them.
-        ws: Instead of seeds.
-        prefix: Of the fields' names in problems, such as `keyframes.2.`.
+@router.post("/v1/latents", name="latents", summary="Styles of seeds, and arithmetic on them", **LATENTS_DOCS)
+async def latents(request: Request) -> Response:
+    """Returns styles that every call takes as `ws`: mapped, averaged, mixed, or along a path.
 
-    Returns:
-        One latent each.
-
-    Raises:
-        ProblemError: If something does not exist in this model, or has no effect on styles.
+    Truncation, label and edits are in them already. The same styles give the same pixels for as long as the
+    model's digest is the same.
     """
-    if ws is not None:
-        for name in ("truncation", "truncation_cutoff", "label", "edits"):
-            if name in fields.model_fields_set and getattr(fields, name) is not None:
-                raise invalid_field(
-                    prefix + name,
-                    "this has no effect on `ws`: they are what comes out of truncation, label and edits",
-                    f"no {name} together with ws",
-                )
-        where = f"{prefix}ws"
-        return [
-            Latent(ws=_styles(model, value, f"{where}.{index}" if len(ws) > 1 else where))
-            for index, value in enumerate(ws)
-        ]
-    if fields.truncation_cutoff is not None and fields.truncation_cutoff > model.num_ws:
-        raise invalid_field(
-            f"{prefix}truncation_cutoff",
-            f"the model has {model.num_ws} layers",
-            f"an integer from 0 to {model.num_ws}",
-        )
-    label = class_index(model, fields.label, f"{prefix}label")
-    edits = edit_amounts(model, fields.edits or {}, f"{prefix}edits")
-    return [
-        Latent(
-            seed=seed,
-            truncation=fields.truncation,
-            truncation_cutoff=fields.truncation_cutoff,
-            label=label,
-            edits=edits,
-        )
-        for seed in seeds or ()
-    ]
+    settings = services_of(request).settings
+    body = await read_json(request, LatentsRequest, settings)
+    limit = settings.max_animation_frames
+    for field, count in (("latents", len(body.latents)), ("steps", body.steps or 0)):
+        if count > limit:
+            raise too_many(count, limit, field)
+
+    def make_task() -> Task[_Mapped]:
+        model = find_generator(request, body.model)
+        sources = sources_for(model, body, body.latents, "latents")
+        layers = [] if body.layers is None else layers_for(model, body.layers)
+        if body.operation == "walk" and body.space == "z":
+            check_z(sources, "latents")
+
+        async def run(queue: AdmissionQueue, deadline: float) -> _Mapped:
+            synthesizer = services_of(request).synthesizer
+            steps = body.steps or 0
+            if body.operation == "walk" and body.space == "z":
+                walk = path_in_z(sources, model.z_dim, steps, loop=body.loop, easing=body.easing)
+                return _Mapped(model, await synthesizer.map(model, walk, queue, deadline), None)
+            ws = await synthesizer.map(model, sources, queue, deadline)
+            if body.operation == "map":
+                return _Mapped(model, ws, sources)
+            if body.operation == "average":
+                return _Mapped(model, np.average(ws, axis=0, weights=body.weights)[None], None)
+            if body.operation == "mix":
+                return _Mapped(model, mix(ws[0], ws[1], layers)[None], None)
+            walk = path_in_w(ws, steps, loop=body.loop, easing=body.easing)
+            return _Mapped(model, np.stack([latent.ws for latent in walk if latent.ws is not None]), None)
+
+        return Task(model, 1, run)
+
+    response = await execute(request, make_task, _render, in_thread=lambda made: False, label="ws")
+    response.headers["cache-control"] = "no-store"
+    return response
 
 
-def class_index(model: Generator, label: int | str | None, field: str = "label") -> int | None:
-    """Index of a class.
+@dataclass(frozen=True, eq=False)
+class _Mapped:
+    """Styles, and the latents they are those of if they are."""
 
-    Args:
-        model: The generator.
-        label: Class by index (also as text) or name.
-        field: Name of the field in problems.
-
-    Returns:
-        The index; None for a model without classes.
-
-    Raises:
-        ProblemError: If there is no such class, or a class is needed and none given.
-    """
-    if model.c_dim == 0:
-        if label is not None:
-            raise invalid_field(field, "the model is not conditional", "no label")
-        return None
-    accepted = list(model.classes) or f"an integer from 0 to {model.c_dim - 1}"
-    if label is None:
-        raise invalid_field(field, "the model is conditional and needs a label", accepted)
-    if isinstance(label, str) and label in model.classes:
-        return model.classes.index(label)
-    if isinstance(label, int) or label.isdecimal():
-        index = int(label)
-        if index < model.c_dim:
-            return index
-    raise invalid_field(field, "no such class", accepted)
+    model: Generator
+    ws: NDArray[np.float32]
+    sources: Sequence[Latent] | None
+    queue_seconds: float = 0.0
+    infer_seconds: float = 0.0
 
 
-def edit_amounts(model: Generator, edits: Mapping[str, float], field: str = "edits") -> tuple[float, ...]:
-    """Amounts in the order of the model's directions.
-
-    Args:
-        model: The generator.
-        edits: Amount by name of the direction.
-        field: Name of the field in problems.
-
-    Returns:
-        One amount a direction; empty if all are zero.
-
-    Raises:
-        ProblemError: If the model has no such direction.
-    """
-    if unknown := [name for name in edits if name not in model.directions]:
-        raise invalid_field(
-            f"{field}.{unknown[0]}",
-            "no such direction" if model.directions else "the model ships no edit directions",
-            list(model.directions) or "no edits",
-        )
-    if not any(edits.values()):
-        return ()
-    return tuple(edits.get(name, 0.0) for name in model.directions)
-
-
-def layers_for(model: Generator, layers: str | Sequence[int | str], field: str = "layers") -> list[int]:
-    """Layers by group, by index, or by several of either.
-
-    Args:
-        model: The generator.
-        layers: `coarse`, `middle`, `fine`, or a list of groups and indices.
-        field: Name of the field in problems.
-
-    Returns:
-        Indices in ascending order, each once.
-
-    Raises:
-        ProblemError: If the model has no such group or layer, or the groups hold no layer.
-    """
-    chosen: set[int] = set()
-    for entry in [layers] if isinstance(layers, str) else layers:
-        if isinstance(entry, str) and entry in model.layer_groups:
-            chosen.update(model.layer_groups[entry])
-        elif isinstance(entry, int) and entry < model.num_ws:
-            chosen.add(entry)
-        else:
-            raise invalid_field(
-                field,
-                f"the model has no {entry!r}",
-                [*model.layer_groups, f"a list of integers from 0 to {model.num_ws - 1}"],
-            )
-    if not chosen:
-        with_layers = [group for group, held in model.layer_groups.items() if held]
-        raise invalid_field(field, "this model has no layers there", with_layers)
-    return sorted(chosen)
-
-
-def _styles(model: Generator, value: WsValue, field: str) -> NDArray[np.float32]:
-    shape = (model.num_ws, model.w_dim)
-    accepted = (
-        f"base64 of {model.num_ws}×{model.w_dim} little-endian float32 values, or nested lists of that shape "
-        f"(a single list of {model.w_dim} is used for every layer)"
-    )
-    try:
-        if isinstance(value, str):
-            flat = np.frombuffer(base64.b64decode(value, validate=True), "<f4")
-        else:
-            flat = np.array(value, np.float32)
-    except (ValueError, binascii.Error) as error:
-        raise invalid_field(field, f"these are no styles: {error}", accepted) from None
-    if flat.shape == (model.w_dim,):
-        styles = np.broadcast_to(flat, shape)
-    elif flat.size == model.num_ws * model.w_dim and (flat.ndim == 1 or flat.shape == shape):
-        styles = flat.reshape(shape)
-    else:
-        got = "×".join(map(str, flat.shape))
-        raise invalid_field(field, f"{got} values, where the model takes {shape[0]}×{shape[1]}", accepted)
-    if not np.isfinite(styles).all():
-        raise invalid_field(field, "not every value is a finite number", accepted)
-    return np.ascontiguousarray(styles, np.float32)
+def _render(made: _Mapped) -> Response:
+    data: list[dict[str, object]] = [{"ws": encode_ws(row)} for row in made.ws]
+    for item, source in zip(data, made.sources or (), strict=False):
+        if source.seed is not None:
+            item["seed"] = source.seed
+    body = {
+        "model": made.model.name,
+        "model_digest": made.model.digest,
+        "ws_shape": list(made.ws.shape[1:]),
+        "data": data,
+    }
+    return Response(json.dumps(body, separators=(",", ":")), media_type="application/json")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
@@ -13,8 +13,18 @@ from starlette.routing import BaseRoute
 
 from service.api.access import ACCESS
 from service.api.documentation import SECURITY_SCHEMES, add_access
+from service.api.mixing_schemas import InterpolateRequest, LatentsRequest, StyleMixRequest
 from service.api.schemas import GenerateRequest, Problem
 from service.api.upload_schemas import SuperResolutionRequest, TranslateRequest
+
+_BODIES: Final = (
+    GenerateRequest,
+    InterpolateRequest,
+    StyleMixRequest,
+    LatentsRequest,
+    TranslateRequest,
+    SuperResolutionRequest,
+)
 
 
 def install_openapi(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
@@ -37,9 +47,7 @@ def install_openapi(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
             )
             _, schemas = models_json_schema(
                 [
-                    (GenerateRequest, "validation"),
-                    (SuperResolutionRequest, "validation"),
-                    (TranslateRequest, "validation"),
+                    *((body, "validation") for body in _BODIES),
                     (Problem, "serialization"),
                 ],
                 ref_template="#/components/schemas/{model}",

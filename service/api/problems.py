@@ -160,6 +160,18 @@ PROBLEMS: Final[Mapping[str, ProblemType]] = {
             "The model computes images in one piece; `limit_side` says how long their sides may be.",
         ),
         ProblemType(
+            "too-many-frames",
+            "Too many frames asked for in one call",
+            422,
+            "Ask for fewer; `limit` says how many frames one animation may have.",
+        ),
+        ProblemType(
+            "animation-too-large",
+            "The animation has too many pixels",
+            422,
+            "Ask for fewer frames; `limit_pixels` says how many pixels all of them together may have.",
+        ),
+        ProblemType(
             "wrong-model-kind",
             "The model does not do this",
             422,
@@ -300,6 +312,29 @@ def invalid_fields(errors: Sequence[Mapping[str, Any]]) -> ProblemError:
     return ProblemError("invalid-request", f"{count} not valid; see `errors`.", errors=errors)
 
 
+def problem_body(error: ProblemError, instance: str, request_id: str) -> dict[str, Any]:
+    """The problem object.
+
+    Args:
+        error: What happened.
+        instance: Path of the request.
+        request_id: The id under which the logs have it.
+
+    Returns:
+        Plain JSON values.
+    """
+    problem = error.problem
+    return {
+        "type": problem.uri,
+        "title": problem.title,
+        "status": problem.status,
+        "detail": error.detail,
+        "instance": instance,
+        "request_id": request_id,
+        **error.members,
+    }
+
+
 def problem_response(error: ProblemError, instance: str, request_id: str) -> Response:
     """Renders a problem.
 
@@ -311,16 +346,7 @@ def problem_response(error: ProblemError, instance: str, request_id: str) -> Res
     Returns:
         The response, with the status of the problem's type.
     """
-    problem = error.problem
-    body = {
-        "type": problem.uri,
-        "title": problem.title,
-        "status": problem.status,
-        "detail": error.detail,
-        "instance": instance,
-        "request_id": request_id,
-        **error.members,
-    }
+    problem, body = error.problem, problem_body(error, instance, request_id)
     content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
     return Response(
         content,

@@ -70,7 +70,7 @@ def contact_sheet(
     if not images:
         raise ValueError("a contact sheet needs at least one image")
     if captions is not None:
-        images = [_captioned(image, text) for image, text in zip(images, captions, strict=True)]
+        images = [captioned(image, text) for image, text in zip(images, captions, strict=True)]
     if len(images) == 1:
         return images[0]
     return grid(images, math.ceil(math.sqrt(len(images))))
@@ -102,7 +102,16 @@ def grid(images: Sequence[NDArray[np.uint8] | None], columns: int) -> NDArray[np
     return sheet
 
 
-def _captioned(image: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
+def captioned(image: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
+    """An image with a line of text below.
+
+    Args:
+        image: uint8 [height, width, 3].
+        text: Cut where it is wider than the image.
+
+    Returns:
+        uint8 [height + `CAPTION_HEIGHT`, width, 3].
+    """
     line = Image.new("RGB", (image.shape[1], CAPTION_HEIGHT), (_BACKGROUND,) * 3)
     font = _font()
     while text and font.getlength(text) > image.shape[1]:

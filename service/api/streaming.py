@@ -1,0 +1,141 @@
+"""Answers that are sent while they are made: server-sent events (WHATWG HTML, section 9.2)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from service.admission import AdmissionQueue
+from service.api.context import services_of
+from service.api.execution import admitted, changed, twice
+from service.api.problems import ProblemError, problem_body
+from service.api.supervision import allowed_seconds, supervise
+from service.cards import ServedModel
+from service.telemetry.records import record_of
+from service.triton import TritonChangedError
+
+EVENT_STREAM = "text/event-stream"
+
+
+@dataclass(frozen=True)
+class StreamedTask:
+    """Work whose parts are sent as they are done.
+
+    Attributes:
+        model: Whose queue it goes through.
+        units: As for `service.api.execution.Task`.
+        events: Makes the events, given the queue and the deadline.
+    """
+
+    model: ServedModel
+    units: int
+    events: Callable[[AdmissionQueue, float], AsyncGenerator[bytes, None]]
+
+
+def event(name: str, data: Mapping[str, Any], identifier: int | None = None) -> bytes:
+    """One server-sent event.
+
+    Args:
+        name: Its type, such as `frame`.
+        data: Plain JSON values.
+        identifier: Its `id`.
+
+    Returns:
+        The event as it is sent.
+    """
+    head = f"event: {name}\n" if identifier is None else f"id: {identifier}\nevent: {name}\n"
+    return f"{head}data: {json.dumps(data, separators=(',', ':'))}\n\n".encode()
+
+
+async def stream(request: Request, make_task: Callable[[], StreamedTask]) -> StreamingResponse:
+    """Carries out a task and sends its events as they come.
+
+    The first event is awaited before anything is sent, so that what is refused is refused with a status of
+    its own; what goes wrong later becomes an event `error` that holds the problem.
+
+    Args:
+        request: Its body must have been read.
+        make_task: As for `service.api.execution.execute`.
+
+    Returns:
+        The response. When the client leaves, the work is cancelled.
+
+    Raises:
+        ProblemError: Overload, deadline, a failing model, or Triton away.
+        ClientDisconnect: If the client hung up before the first event.
+    """
+    services = services_of(request)
+    seconds, headers = allowed_seconds(request, services.settings)
+    deadline = perf_counter() + seconds
+
+    async def attempt() -> _Stream:
+        task = make_task()
+        events = _under_admission(request, task, deadline)
+        try:
+            first = await events.__anext__()
+        except BaseException:
+            await events.aclose()
+            raise
+        return _Stream(task.model, first, events)
+
+    begun = await supervise(request, twice(services, attempt), deadline)
+    response = _ClosingResponse(_events(request, begun), begun, media_type=EVENT_STREAM)
+    headers |= {"x-model": begun.model.name, "x-model-digest": begun.model.digest}
+    # A proxy that collected the events would undo what they are for.
+    headers |= {"cache-control": "no-store", "x-accel-buffering": "no"}
+    response.headers.update(headers)
+    return response
+
+
+@dataclass
+class _Stream:
+    model: ServedModel
+    first: bytes
+    rest: AsyncGenerator[bytes, None]
+
+
+class _ClosingResponse(StreamingResponse):
+    """Gives the place in the queue back even if the client left before the first byte could be sent."""
+
+    def __init__(self, events: AsyncGenerator[bytes, None], begun: _Stream, *, media_type: str) -> None:
+        super().__init__(events, media_type=media_type)
+        self._events = events
+        self._begun = begun
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._events.aclose()
+            await self._begun.rest.aclose()
+
+
+async def _under_admission(
+    request: Request, task: StreamedTask, deadline: float
+) -> AsyncGenerator[bytes, None]:
+    with admitted(services_of(request), task.model, task.units) as queue:
+        async with aclosing(task.events(queue, deadline)) as events:
+            async for one in events:
+                yield one
+
+
+async def _events(request: Request, begun: _Stream) -> AsyncGenerator[bytes, None]:
+    yield begun.first
+    try:
+        async for one in begun.rest:
+            yield one
+    except (ProblemError, TritonChangedError) as error:
+        services, record = services_of(request), record_of(request.scope)
+        if not isinstance(error, ProblemError):
+            await services.catalog.refresh()
+            error = changed(services)
+        record.outcome = error.problem.slug
+        yield event("error", problem_body(error, request.url.path, record.request_id))
