@@ -138,9 +138,8 @@ class _Form:
         if not self._ended:
             raise _malformed("the last boundary is missing")
         image = self._parts.pop(IMAGE_FIELD, None)
-        if not image:
-            detail = "Field required" if image is None else "The file is empty"
-            raise invalid_field(IMAGE_FIELD, detail, _AN_IMAGE)
+        if image is None:
+            raise invalid_field(IMAGE_FIELD, "Field required", _AN_IMAGE)
         texts: dict[str, str] = {}
         for name, data in self._parts.items():
             try:
