@@ -22,7 +22,7 @@ from collections import Counter
 from dataclasses import dataclass
 from time import perf_counter
 from types import TracebackType
-from typing import Final
+from typing import Final, Protocol
 
 from service.fair_line import FairLine
 
@@ -37,6 +37,24 @@ _CLAIM_GRACE = 2.0
 
 _Holder = tuple[int, str]
 _Turn = asyncio.Future[None]
+
+
+class AdmissionQueue(Protocol):
+    """What admitted work sees of its model's queue: turns."""
+
+    async def start(self, units: int) -> None:
+        """Waits for its turn to run so many units; `finish` must follow.
+
+        Args:
+            units: At most the queue's window, or it runs alone.
+        """
+
+    def finish(self, units: int) -> None:
+        """Frees the window for whoever waits.
+
+        Args:
+            units: As given to `start`.
+        """
 
 
 class QueueFullError(Exception):
@@ -59,7 +77,7 @@ class _Claim:
     until: float
 
 
-class AdmissionQueue:
+class FairQueue:
     """Admits up to `limit` units; of those, up to `window` are with Triton at a time.
 
     The window is enough to keep Triton's batches full. What waits beyond it waits here, where leaving
@@ -90,6 +108,8 @@ class AdmissionQueue:
         self._held: Counter[_Holder] = Counter()
         self._claims: dict[_Holder, _Claim] = {}
         self._last_done = 0.0
+        self._empty = asyncio.Event()
+        self._empty.set()
 
     def admit(self, units: int, caller: str = ANYBODY, priority: int = INTERACTIVE) -> Ticket:
         """Takes places for so many units.
@@ -119,10 +139,15 @@ class AdmissionQueue:
         if self.admitted == 0:
             self._last_done = now
         self.admitted += places
+        self._empty.clear()
         self._held[holder] += places
         ticket = Ticket(self, places, caller, priority)
         self._tickets[ticket] = None
         return ticket
+
+    async def drained(self) -> None:
+        """Returns when nothing is admitted."""
+        await self._empty.wait()
 
     def retry_after(self) -> int:
         """Whole seconds, at least 1, in which all that is admitted now will probably be done."""
@@ -240,6 +265,8 @@ class AdmissionQueue:
         self._held[ticket.holder] -= ticket.places
         if not self._held[ticket.holder]:
             del self._held[ticket.holder]
+        if not self.admitted:
+            self._empty.set()
         if not done:
             return
         # Busy time per unit leaving: throughput as it is now, whatever batching and cores make of it.
@@ -255,7 +282,7 @@ class AdmissionQueue:
 class Ticket:
     """Places in the queue, held from admission until the answer is encoded."""
 
-    def __init__(self, queue: AdmissionQueue, places: int, caller: str, priority: int) -> None:
+    def __init__(self, queue: FairQueue, places: int, caller: str, priority: int) -> None:
         self.queue = queue
         self.places = places
         self.caller = caller

@@ -74,7 +74,14 @@ def create_app(settings: Settings) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         triton = Triton(settings.triton_url, settings.max_message_bytes)
-        catalog = Catalog(triton, settings.catalog_refresh_seconds, metrics)
+        catalog = Catalog(
+            triton,
+            settings.catalog_refresh_seconds,
+            metrics,
+            golden_check=settings.golden_check,
+            check_timeout=settings.golden_timeout_seconds,
+            failures=settings.breaker_failures,
+        )
         tiles = TileInference(triton, metrics)
         app.state.services = Services(
             settings,
@@ -101,6 +108,7 @@ def create_app(settings: Settings) -> FastAPI:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
             await limiter.close()
+            await catalog.close()
             await triton.close()
 
     app = FastAPI(

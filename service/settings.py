@@ -167,6 +167,23 @@ class Settings(BaseSettings):
         le=0.9,
         description="Part of a model's work that is batch jobs while interactive calls wait as well.",
     )
+    golden_check: Literal["strict", "close", "off"] = Field(
+        "close",
+        description="What a model has to show before it takes traffic: the very pixels of its card, pictures "
+        "that look the same (other processors round otherwise), or nothing.",
+    )
+    golden_timeout_seconds: float = Field(
+        30.0, gt=0, description="How long the check of one model may take; it is tried again."
+    )
+    load_timeout_seconds: float = Field(
+        120.0, gt=0, description="How long Triton may take to load or unload a model when asked to."
+    )
+    breaker_failures: int = Field(
+        3,
+        gt=0,
+        description="Calls of a model in a row that fail as if its process had died, after which it is out "
+        "until a trial run succeeds.",
+    )
     default_deadline_seconds: float = Field(
         30.0, gt=0, description="Deadline of a call that sends no `Prefer: wait=N` (504 beyond it)."
     )

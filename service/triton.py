@@ -46,6 +46,14 @@ class InferenceError(TritonError):
     """Triton took the request and the model failed."""
 
 
+class ModelDownError(InferenceError):
+    """The model failed, and not for what the request said: its process may have died."""
+
+
+class TritonLoadError(TritonError):
+    """Triton cannot load or unload the model; the text is Triton's reason."""
+
+
 class Triton:
     """One connection to one Triton, that comes back by itself within a second."""
 
@@ -84,14 +92,14 @@ class Triton:
             return False
         return bool(reply.live)
 
-    async def ready_models(self, timeout: float) -> dict[str, str]:
+    async def ready_models(self, timeout: float) -> dict[str, list[str]]:
         """What Triton is ready to run.
 
         Args:
             timeout: In seconds.
 
         Returns:
-            The newest ready version of each model, by name.
+            The ready versions of each model, by name, the newest last.
 
         Raises:
             TritonChangedError: If Triton does not answer.
@@ -101,13 +109,60 @@ class Triton:
             reply = await self._stub.RepositoryIndex(request, timeout=timeout)
         except grpc.aio.AioRpcError as error:
             raise TritonChangedError(error.details()) from error
-        ready: dict[str, str] = {}
+        ready: dict[str, list[str]] = {}
         for model in reply.models:
-            if model.state != "READY" or not model.version.isdecimal():
-                continue
-            if int(model.version) >= int(ready.get(model.name, "0")):
-                ready[model.name] = model.version
-        return ready
+            if model.state == "READY" and model.version.isdecimal():
+                ready.setdefault(model.name, []).append(model.version)
+        return {name: sorted(versions, key=int) for name, versions in ready.items()}
+
+    async def repository(self, timeout: float) -> set[str]:
+        """Names of all models in Triton's repository, loaded or not.
+
+        Args:
+            timeout: In seconds.
+
+        Raises:
+            TritonChangedError: If Triton does not answer.
+        """
+        try:
+            reply = await self._stub.RepositoryIndex(service_pb2.RepositoryIndexRequest(), timeout=timeout)
+        except grpc.aio.AioRpcError as error:
+            raise TritonChangedError(error.details()) from error
+        return {model.name for model in reply.models}
+
+    async def load(self, name: str, timeout: float) -> None:
+        """Has Triton load a model anew; one that is loaded serves until the new one is ready.
+
+        Args:
+            name: Triton's name of it.
+            timeout: In seconds.
+
+        Raises:
+            TritonLoadError: If the model cannot be loaded; what was loaded before stays.
+            TritonChangedError: If Triton is away.
+        """
+        request = service_pb2.RepositoryModelLoadRequest(model_name=name)
+        try:
+            await self._stub.RepositoryModelLoad(request, timeout=timeout)
+        except grpc.aio.AioRpcError as error:
+            raise _translate_control(error) from error
+
+    async def unload(self, name: str, timeout: float) -> None:
+        """Has Triton unload a model, after what it has accepted.
+
+        Args:
+            name: Triton's name of it.
+            timeout: In seconds.
+
+        Raises:
+            TritonLoadError: If Triton refuses.
+            TritonChangedError: If Triton is away.
+        """
+        request = service_pb2.RepositoryModelUnloadRequest(model_name=name)
+        try:
+            await self._stub.RepositoryModelUnload(request, timeout=timeout)
+        except grpc.aio.AioRpcError as error:
+            raise _translate_control(error) from error
 
     async def model_config(self, name: str, version: str, timeout: float) -> model_config_pb2.ModelConfig:
         """The config of one model version.
@@ -165,6 +220,18 @@ class Triton:
         return data.reshape(tensor.shape)
 
 
+def _translate_control(error: grpc.aio.AioRpcError) -> TritonError:
+    details = " ".join((error.details() or "").split())
+    # A model that cannot be loaded is UNAVAILABLE as well; only a failed connection speaks of connecting.
+    if error.code() is grpc.StatusCode.UNAVAILABLE and "failed to connect" in details:
+        return TritonChangedError(details)
+    if error.code() in (grpc.StatusCode.CANCELLED, grpc.StatusCode.UNIMPLEMENTED):
+        return TritonChangedError(details)
+    if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return TritonLoadError("Triton was not done in time")
+    return TritonLoadError(details)
+
+
 def _translate(error: grpc.aio.AioRpcError) -> TritonError:
     code, details = error.code(), error.details() or ""
     # Triton reports a full queue, an expired queue timeout and a vanished model all as UNAVAILABLE.
@@ -174,4 +241,6 @@ def _translate(error: grpc.aio.AioRpcError) -> TritonError:
         return TritonDeadlineError(details)
     if code in _UNREACHABLE:
         return TritonChangedError(details)
-    return InferenceError(details)
+    if code is grpc.StatusCode.INVALID_ARGUMENT:
+        return InferenceError(details)
+    return ModelDownError(details)

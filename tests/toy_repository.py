@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,8 @@ def write_toy_repository(
     name: str = "toy",
     extra_milliseconds: float = 0,
     max_queue_size: int | None = None,
+    golden: bool = True,
+    patterns: int = 1,
 ) -> Path:
     """Write the Triton models `<name>-mapping` and `<name>-synthesis` below `path`.
 
@@ -39,21 +43,47 @@ def write_toy_repository(
         max_queue_size: Requests that Triton queues for each model before it refuses more. Unlimited unless
             given: with any queue policy, this Triton's batcher misses wake-ups and a burst of requests
             stands still for half seconds, so served models have none and the gateway bounds the queue.
+        golden: Whether the cards say what pixels the model makes.
+        patterns: Seed of the patterns: another one makes another model.
 
     Returns:
         `path`, so that a fixture can write and yield in one line.
     """
-    for role, model in (("mapping", _mapping()), ("synthesis", _synthesis(extra_milliseconds))):
+    for role, model in (("mapping", _mapping()), ("synthesis", _synthesis(extra_milliseconds, patterns))):
         folder = path / f"{name}-{role}"
         (folder / "1").mkdir(parents=True, exist_ok=True)
         payload = model.SerializeToString(deterministic=True)
         (folder / "1" / "model.onnx").write_bytes(payload)
         card = _card(name, role, hashlib.sha256(payload).hexdigest())
+        if golden:
+            card["golden"] = toy_golden(patterns)
         (folder / "config.pbtxt").write_text(
             _config(f"{name}-{role}", role, card, max_queue_size),
             encoding="utf-8",
         )
     return path
+
+
+@lru_cache
+def toy_golden(patterns: int = 1) -> dict[str, Any]:
+    """What an export writes into cards: hashes and thumbnails of two seeds."""
+    import onnxruntime  # here, since not all who write a repository have it loaded
+
+    mapping, synthesis = (
+        onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        for model in (_mapping(), _synthesis(0, patterns))
+    )
+    hashes, thumbnails = {}, {}
+    for seed in (0, 1):
+        z = np.random.RandomState(seed).randn(1, Z_DIM).astype(np.float32)
+        psi, cutoff = np.ones((1, 1), np.float32), np.full((1, 1), -1, np.int32)
+        (ws,) = mapping.run(["ws"], {"z": z, "truncation_psi": psi, "truncation_cutoff": cutoff})
+        noise = {"noise_gain": np.ones((1, 1), np.float32), "noise_seed": np.full((1, 1), -1, np.int64)}
+        (images,) = synthesis.run(["images"], {"ws": ws, **noise})
+        hashes[str(seed)] = hashlib.sha256(images[0].tobytes()).hexdigest()
+        fields = images[0].reshape(8, 2, 8, 2, 3).astype(int).sum(axis=(1, 3))  # of 2×2 pixels
+        thumbnails[str(seed)] = base64.b64encode(((fields + 2) // 4).astype(np.uint8).tobytes()).decode()
+    return {"pixels_sha256": hashes, "thumbnails": thumbnails, "truncation": 1.0, "noise": "const"}
 
 
 def _card(name: str, role: str, digest: str) -> dict[str, Any]:
@@ -118,10 +148,10 @@ def _mapping() -> onnx.ModelProto:
     )
 
 
-def _synthesis(extra_milliseconds: float) -> onnx.ModelProto:
+def _synthesis(extra_milliseconds: float, seed: int) -> onnx.ModelProto:
     """ws → image: a sum of patterns, one octave finer per layer, plus noise, squashed to [0, 255]."""
     pixels = RESOLUTION * RESOLUTION * 3
-    random = np.random.RandomState(1)
+    random = np.random.RandomState(seed)
     patterns = []
     for layer in range(NUM_WS):
         cells = 2 << layer  # 2, 4, 8, 16 cells along each side

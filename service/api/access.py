@@ -26,6 +26,9 @@ ACCESS: Final[Mapping[str, Access]] = {
     # What every holder of a key needs in order to use it.
     "models": "any key",
     "model": "any key",
+    # What changes the service for everybody.
+    "load": "admin",
+    "unload": "admin",
     # What computes.
     "generate": "generate",
     "interpolate": "generate",

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 from fastapi import Request
 
-from service.admission import AdmissionQueue
+from service.admission import FairQueue
 from service.cards import ServedModel
 from service.catalog import Catalog
 from service.images.signing import Signer
+from service.model_control import ModelControl
 from service.settings import Settings
 from service.superres import SuperResolver
 from service.synthesis import Synthesizer
@@ -41,9 +42,18 @@ class Services:
     signer: Signer | None = None
     trust_anchors: str = ""
     draining: bool = False
-    _queues: dict[str, AdmissionQueue] = field(default_factory=dict)
+    _queues: dict[str, FairQueue] = field(default_factory=dict)
 
-    def queue_for(self, model: ServedModel) -> AdmissionQueue:
+    def __post_init__(self) -> None:
+        self.control = ModelControl(
+            self.triton,
+            self.catalog,
+            self.drained,
+            self.settings.load_timeout_seconds,
+            self.settings.max_deadline_seconds,
+        )
+
+    def queue_for(self, model: ServedModel) -> FairQueue:
         """The admission queue of a model, which outlives reloads of the model.
 
         Args:
@@ -54,7 +64,7 @@ class Services:
         """
         queue = self._queues.get(model.name)
         if queue is None:
-            queue = self._queues[model.name] = AdmissionQueue(
+            queue = self._queues[model.name] = FairQueue(
                 self.settings.queue_limit,
                 model.window,
                 caller_share=self.settings.caller_queue_share,
@@ -63,6 +73,11 @@ class Services:
             self.metrics.watch_queue(model.name, lambda queue=queue: queue.admitted)  # type: ignore[misc]
         queue.window = model.window
         return queue
+
+    async def drained(self, name: str) -> None:
+        """Returns when a model, by its public name, has no work in flight."""
+        if (queue := self._queues.get(name)) is not None:
+            await queue.drained()
 
 
 def services_of(request: Request) -> Services:

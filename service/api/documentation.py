@@ -19,6 +19,7 @@ from service.api.schemas import (
     ModelList,
     ProblemDescription,
     ProblemList,
+    UnloadedModel,
 )
 from service.images.animation import MEDIA_TYPES as ANIMATION_MEDIA_TYPES
 from service.images.encode import MEDIA_TYPES
@@ -353,6 +354,18 @@ MODEL_DOCS: Final[dict[str, Any]] = {
     "responses": {
         200: _json(ModelCard, _CARD),
         **problems("model-not-found", "invalid-request", "triton-unavailable"),
+    }
+}
+LOAD_DOCS: Final[dict[str, Any]] = {
+    "responses": {
+        200: _json(ModelCard, _CARD),
+        **_problems("model-not-found", "invalid-request", "model-load-failed", "triton-unavailable"),
+    }
+}
+UNLOAD_DOCS: Final[dict[str, Any]] = {
+    "responses": {
+        200: _json(UnloadedModel, {"name": "terrain", "state": "UNLOADED"}),
+        **_problems("model-not-found", "invalid-request", "model-load-failed", "triton-unavailable"),
     }
 }
 HEALTHZ_DOCS: Final[dict[str, Any]] = {

@@ -13,14 +13,24 @@ import structlog
 from fastapi import Request
 from fastapi.responses import Response
 
-from service.admission import AdmissionQueue, QueueFullError
+from service.admission import ANYBODY, AdmissionQueue, QueueFullError
+from service.api.auth import caller_of
 from service.api.context import Services, services_of
 from service.api.lookup import triton_away
 from service.api.problems import ProblemError
 from service.api.supervision import allowed_seconds, deadline_problem, supervise
 from service.cards import ServedModel
 from service.telemetry.records import record_of
-from service.triton import InferenceError, TritonChangedError, TritonDeadlineError, TritonQueueFullError
+from service.triton import (
+    InferenceError,
+    ModelDownError,
+    TritonChangedError,
+    TritonDeadlineError,
+    TritonQueueFullError,
+)
+
+# A second change while the first was waited for is possible, a third unlikely.
+_RETRIES = 2
 
 log = structlog.get_logger(__name__)
 
@@ -89,8 +99,9 @@ async def execute(
     async def attempt() -> Response:
         task = make_task()
         record = record_of(request.scope)
-        with admitted(services, task.model, task.units) as queue:
+        with admitted(services, task.model, task.units, caller_of(request).name) as queue:
             made = await task.run(queue, deadline)
+            await services.catalog.confirm(task.model)
             record.queue, record.infer = made.queue_seconds, made.infer_seconds
             started = perf_counter()
             response = await asyncio.to_thread(render, made) if in_thread(made) else render(made)
@@ -106,7 +117,7 @@ async def execute(
 
 
 async def twice(services: Services, attempt: Callable[[], Awaitable[Item]]) -> Item:
-    """Attempts once more when Triton turns out to have changed: away, restarted, or another model version.
+    """Attempts again when Triton turns out to have changed: away, restarted, or another model version.
 
     Args:
         services: Whose catalog finds out.
@@ -118,10 +129,11 @@ async def twice(services: Services, attempt: Callable[[], Awaitable[Item]]) -> I
     Raises:
         ProblemError: If Triton is away, or still changing.
     """
-    try:
-        return await attempt()
-    except TritonChangedError:
-        await services.catalog.refresh()  # making the task again then says what is the matter
+    for _ in range(_RETRIES):
+        try:
+            return await attempt()
+        except TritonChangedError:
+            await services.catalog.settle()  # making the task again then says what is the matter
     try:
         return await attempt()
     except TritonChangedError as error:
@@ -130,16 +142,19 @@ async def twice(services: Services, attempt: Callable[[], Awaitable[Item]]) -> I
 
 
 @contextmanager
-def admitted(services: Services, model: ServedModel, units: int) -> Iterator[AdmissionQueue]:
+def admitted(
+    services: Services, model: ServedModel, units: int, caller: str = ANYBODY
+) -> Iterator[AdmissionQueue]:
     """A place in the model's queue; what goes wrong inside becomes a problem, but for a changed Triton.
 
     Args:
         services: Of the gateway.
         model: From the catalog.
         units: Images or tiles.
+        caller: Among whom the queue is shared.
 
     Yields:
-        The queue.
+        The caller's turns in the queue.
 
     Raises:
         ProblemError: Overload, deadline, or a failing model.
@@ -147,8 +162,9 @@ def admitted(services: Services, model: ServedModel, units: int) -> Iterator[Adm
     """
     queue, metrics = services.queue_for(model), services.metrics
     try:
-        with queue.admit(units):
-            yield queue
+        with queue.admit(units, caller) as ticket:
+            yield ticket
+        services.catalog.succeeded(model)
     except QueueFullError as error:
         metrics.rejected.labels(model.name, "queue-full").inc()
         raise _overloaded(error.retry_after) from None
@@ -158,6 +174,8 @@ def admitted(services: Services, model: ServedModel, units: int) -> Iterator[Adm
     except TritonDeadlineError:
         raise deadline_problem() from None
     except InferenceError as error:
+        if isinstance(error, ModelDownError):
+            services.catalog.failed(model, str(error))
         log.error("inference failed", model=model.name, reason=str(error))
         raise ProblemError("inference-failed", "The model failed on this request.") from error
 

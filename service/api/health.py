@@ -32,8 +32,14 @@ async def readyz(request: Request) -> JSONResponse:
     if not services.catalog.up:
         raise ProblemError("not-ready", "Triton does not answer.", headers={"retry-after": "2"})
     if not services.catalog.names:
-        raise ProblemError("not-ready", "Triton serves no model yet.", headers={"retry-after": "2"})
-    return JSONResponse({"status": "ready"}, headers={"cache-control": "no-store"})
+        out = services.catalog.unavailable()
+        detail = "; ".join(f"{name}: {reason}" for name, reason in sorted(out.items()))
+        detail = f"No model takes traffic: {detail}" if detail else "Triton serves no model yet."
+        raise ProblemError("not-ready", detail, headers={"retry-after": "2"})
+    # A model that is out does not make the others unusable, so a balancer is not to take the gateway out.
+    out = services.catalog.unavailable()
+    body = {"status": "ready", **({"unavailable": out} if out else {})}
+    return JSONResponse(body, headers={"cache-control": "no-store"})
 
 
 @router.get("/metrics", summary="Prometheus metrics", **METRICS_DOCS)

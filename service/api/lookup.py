@@ -9,7 +9,7 @@ from fastapi import Request
 from service.api.context import services_of
 from service.api.problems import ProblemError
 from service.cards import Generator, Kind, ServedModel, Translator, Upscaler
-from service.catalog import TritonAwayError, UnknownModelError
+from service.catalog import TritonAwayError, UnavailableModelError, UnknownModelError
 from service.telemetry.records import record_of
 
 _RETRY_AWAY = "2"
@@ -22,6 +22,20 @@ def triton_away() -> ProblemError:
     return ProblemError(
         "triton-unavailable", "The inference server does not answer.", headers={"retry-after": _RETRY_AWAY}
     )
+
+
+def model_not_found(request: Request, name: str) -> ProblemError:
+    """The problem of a name that no model has.
+
+    Args:
+        request: Asks the gateway whose models are listed.
+        name: As the client wrote it.
+
+    Returns:
+        The exception to raise.
+    """
+    accepted = services_of(request).catalog.names
+    return ProblemError("model-not-found", f"No model {name!r} is served.", field="model", accepted=accepted)
 
 
 def find_model(request: Request, name: str) -> ServedModel:
@@ -42,10 +56,11 @@ def find_model(request: Request, name: str) -> ServedModel:
         model = catalog.get(name)
     except TritonAwayError:
         raise triton_away() from None
+    except UnavailableModelError as error:
+        record_of(request.scope).model = name  # the catalog knows it
+        raise ProblemError("model-unavailable", str(error), headers={"retry-after": _RETRY_AWAY}) from None
     except UnknownModelError:
-        raise ProblemError(
-            "model-not-found", f"No model {name!r} is served.", field="model", accepted=catalog.names
-        ) from None
+        raise model_not_found(request, name) from None
     record_of(request.scope).model = model.name
     return model
 

@@ -79,6 +79,13 @@ PROBLEMS: Final[Mapping[str, ProblemType]] = {
             "Headers or body stopped coming; the connection is closed.",
         ),
         ProblemType(
+            "model-load-failed",
+            "The model cannot be loaded",
+            409,
+            "Triton cannot load what is in its repository, or the model does not make the pixels its card "
+            "says; `detail` has the reason. What was loaded before serves on where Triton still has it.",
+        ),
+        ProblemType(
             "digest-mismatch",
             "The model is another one by now",
             409,
@@ -230,9 +237,10 @@ PROBLEMS: Final[Mapping[str, ProblemType]] = {
         ),
         ProblemType(
             "model-unavailable",
-            "The model is changing",
+            "The model takes no traffic now",
             503,
-            "Triton is loading, reloading or unloading the model; try again shortly.",
+            "Triton is changing the model; or it is being checked, fails, or makes other pixels than its "
+            "card says. `detail` has the reason, `/v1/models` the state.",
         ),
         ProblemType(
             "rate-limit-unavailable",

@@ -138,13 +138,24 @@ class ModelCard(BaseModel):
     kind: Literal["generator", "translator", "upscaler"]
     version: str = Field(examples=["1"])
     digest: str = Field(description="Identifies the weights.", examples=[EXAMPLE_DIGEST])
-    state: str = Field(examples=["READY"])
+    state: Literal["READY", "CHECKING", "REFUSED", "FAILING"] = Field(
+        description="READY takes traffic; REFUSED does not make the pixels its card says, FAILING fails.",
+        examples=["READY"],
+    )
+    reason: str | None = Field(None, description="Why it takes no traffic.")
     family: str | None = Field(None, examples=["stylegan"])
     resolution: int | None = Field(None, examples=[64])
 
 
+class UnloadedModel(BaseModel):
+    """A model that was unloaded."""
+
+    name: str = Field(examples=["terrain"])
+    state: Literal["UNLOADED"]
+
+
 class ModelList(BaseModel):
-    """All models served now."""
+    """All models that Triton has ready."""
 
     data: list[ModelCard]
 
@@ -153,6 +164,9 @@ class HealthStatus(BaseModel):
     """The gateway's own state."""
 
     status: str = Field(examples=["ok"])
+    unavailable: dict[str, str] | None = Field(
+        None, description="Models that take no traffic, and why; absent if there are none."
+    )
 
 
 class FieldError(BaseModel):

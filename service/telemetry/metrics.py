@@ -105,6 +105,12 @@ class Metrics:
         self.model_info = Gauge(
             "ganserve_model_info", "Models served, by version.", ("model", "version"), registry=self.registry
         )
+        self.breaker_state = Gauge(
+            "ganserve_breaker_state",
+            "1 while a model takes no traffic since its calls failed as if its process had died, else 0.",
+            ("model",),
+            registry=self.registry,
+        )
         build = Gauge(
             "ganserve_build_info",
             "What is running; always 1.",

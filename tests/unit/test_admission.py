@@ -2,11 +2,11 @@ import asyncio
 
 import pytest
 
-from service.admission import AdmissionQueue, QueueFullError
+from service.admission import FairQueue, QueueFullError
 
 
 def test_bounded_in_images() -> None:
-    queue = AdmissionQueue(limit=10, window=4)
+    queue = FairQueue(limit=10, window=4)
     with queue.admit(6):
         with queue.admit(4), pytest.raises(QueueFullError) as full:
             queue.admit(1)
@@ -16,7 +16,7 @@ def test_bounded_in_images() -> None:
 
 
 def test_retry_after_follows_length_and_service_time() -> None:
-    queue = AdmissionQueue(limit=8, window=4)
+    queue = FairQueue(limit=8, window=4)
     queue.seconds_per_unit = 1.5
     with queue.admit(8), pytest.raises(QueueFullError) as full:
         queue.admit(1)
@@ -25,7 +25,7 @@ def test_retry_after_follows_length_and_service_time() -> None:
 
 def test_service_time_is_throughput_not_latency() -> None:
     async def main() -> float:
-        queue = AdmissionQueue(limit=100, window=100)
+        queue = FairQueue(limit=100, window=100)
 
         async def call(delay: float) -> None:
             with queue.admit(10):
@@ -40,7 +40,7 @@ def test_service_time_is_throughput_not_latency() -> None:
 
 def test_window_is_first_come_first_served() -> None:
     async def main() -> list[str]:
-        queue, order = AdmissionQueue(limit=100, window=4), []
+        queue, order = FairQueue(limit=100, window=4), []
 
         async def run(name: str, images: int) -> None:
             await queue.start(images)
@@ -58,7 +58,7 @@ def test_window_is_first_come_first_served() -> None:
 
 def test_more_than_the_window_runs_alone() -> None:
     async def main() -> None:
-        queue = AdmissionQueue(limit=100, window=4)
+        queue = FairQueue(limit=100, window=4)
         await asyncio.wait_for(queue.start(9), 1)
         queue.finish(9)
 
@@ -67,7 +67,7 @@ def test_more_than_the_window_runs_alone() -> None:
 
 def test_who_leaves_the_line_holds_up_nobody() -> None:
     async def main() -> None:
-        queue = AdmissionQueue(limit=100, window=2)
+        queue = FairQueue(limit=100, window=2)
         await queue.start(1)
         blocked = asyncio.ensure_future(queue.start(2))
         behind = asyncio.ensure_future(queue.start(1))
@@ -85,7 +85,7 @@ def test_who_leaves_the_line_holds_up_nobody() -> None:
 
 def test_cancelled_in_the_moment_its_turn_came() -> None:
     async def main() -> None:
-        queue = AdmissionQueue(limit=100, window=1)
+        queue = FairQueue(limit=100, window=1)
         await queue.start(1)
         late = asyncio.ensure_future(queue.start(1))
         await asyncio.sleep(0)

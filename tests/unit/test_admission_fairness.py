@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.admission import BATCH, INTERACTIVE, AdmissionQueue, QueueFullError, Ticket
+from service.admission import BATCH, INTERACTIVE, FairQueue, QueueFullError, Ticket
 
 LIMIT, WINDOW = 24, 8
 
@@ -49,7 +49,7 @@ event = st.one_of(
 @given(st.lists(event, max_size=40))
 def test_nothing_is_lost_and_no_bound_is_passed(events: list[tuple]) -> None:
     async def main() -> None:
-        queue = AdmissionQueue(LIMIT, WINDOW)
+        queue = FairQueue(LIMIT, WINDOW)
         calls: list[Call] = []
         refused: list[int] = []
 
@@ -100,7 +100,7 @@ def test_nothing_is_lost_and_no_bound_is_passed(events: list[tuple]) -> None:
     asyncio.run(main())
 
 
-def fill(queue: AdmissionQueue, caller: str, units: int = 1, priority: int = INTERACTIVE) -> list[Ticket]:
+def fill(queue: FairQueue, caller: str, units: int = 1, priority: int = INTERACTIVE) -> list[Ticket]:
     """Admits calls until one is refused."""
     tickets = []
     while True:
@@ -111,13 +111,13 @@ def fill(queue: AdmissionQueue, caller: str, units: int = 1, priority: int = INT
 
 
 def test_alone_a_caller_may_use_everything() -> None:
-    assert len(fill(AdmissionQueue(LIMIT, WINDOW), "a")) == LIMIT
+    assert len(fill(FairQueue(LIMIT, WINDOW), "a")) == LIMIT
 
 
 @pytest.mark.parametrize("callers", [2, 3, 5])
 def test_each_of_k_callers_gets_its_part(callers: int) -> None:
     """One holds everything; as its calls end the others come back, and the hog never gets ahead again."""
-    queue = AdmissionQueue(LIMIT, WINDOW)
+    queue = FairQueue(LIMIT, WINDOW)
     hog = fill(queue, "hog")
     others = {f"guest-{number}": 0 for number in range(callers - 1)}
     for caller in others:
@@ -133,14 +133,14 @@ def test_each_of_k_callers_gets_its_part(callers: int) -> None:
 
 
 def test_a_share_is_not_passed_while_others_are_there() -> None:
-    queue = AdmissionQueue(LIMIT, WINDOW, caller_share=0.25)
+    queue = FairQueue(LIMIT, WINDOW, caller_share=0.25)
     with queue.admit(1, "other"):
         assert len(fill(queue, "a")) == LIMIT // 4
 
 
 def test_a_call_larger_than_its_share_gets_its_turn() -> None:
     """Two callers, each with calls larger than half the queue: neither keeps the other out for ever."""
-    queue = AdmissionQueue(LIMIT, WINDOW)
+    queue = FairQueue(LIMIT, WINDOW)
     admitted: Counter[str] = Counter()
     inside = queue.admit(20, "a")
     for _ in range(10):
@@ -158,7 +158,7 @@ def test_a_call_larger_than_its_share_gets_its_turn() -> None:
 
 
 def test_batch_work_of_a_caller_leaves_its_own_calls_room() -> None:
-    queue = AdmissionQueue(LIMIT, WINDOW)
+    queue = FairQueue(LIMIT, WINDOW)
     batch = fill(queue, "a", priority=BATCH)
     assert fill(queue, "a") == []
     for ticket in batch[: LIMIT // 2]:
@@ -168,7 +168,7 @@ def test_batch_work_of_a_caller_leaves_its_own_calls_room() -> None:
 
 
 def test_retry_after_is_that_of_the_callers_own_position() -> None:
-    queue = AdmissionQueue(LIMIT, WINDOW)
+    queue = FairQueue(LIMIT, WINDOW)
     queue.seconds_per_unit = 10
     fill(queue, "hog")
 
@@ -187,7 +187,7 @@ def test_retry_after_is_that_of_the_callers_own_position() -> None:
     guest.release()
 
 
-async def order_of(queue: AdmissionQueue, waiting: list[tuple[str, str, int, int]]) -> list[str]:
+async def order_of(queue: FairQueue, waiting: list[tuple[str, str, int, int]]) -> list[str]:
     """Names in the order in which they start, each being done before the next may."""
     order: list[str] = []
 
@@ -208,7 +208,7 @@ async def order_of(queue: AdmissionQueue, waiting: list[tuple[str, str, int, int
 def test_interactive_runs_before_batch_and_batch_keeps_its_share() -> None:
     entries = [(f"batch-{n}", "a", 1, BATCH) for n in range(20)]
     entries += [(f"call-{n}", "a", 1, INTERACTIVE) for n in range(20)]
-    order = asyncio.run(order_of(AdmissionQueue(100, 1, batch_share=0.2), entries))
+    order = asyncio.run(order_of(FairQueue(100, 1, batch_share=0.2), entries))
     both = order[: order.index("call-19")]
     assert order[0] == "call-0"
     for end in range(len(both)):
@@ -220,5 +220,5 @@ def test_interactive_runs_before_batch_and_batch_keeps_its_share() -> None:
 def test_callers_take_turns() -> None:
     entries = [(f"hog-{n}", "hog", 1, INTERACTIVE) for n in range(30)]
     entries += [(f"guest-{n}", "guest", 1, INTERACTIVE) for n in range(5)]
-    order = asyncio.run(order_of(AdmissionQueue(100, 1), entries))
+    order = asyncio.run(order_of(FairQueue(100, 1), entries))
     assert max(order.index(f"guest-{n}") for n in range(5)) <= 10

@@ -1,5 +1,6 @@
 import asyncio
 
+import numpy as np
 import pytest
 
 from service.catalog import Catalog, TritonAwayError, UnknownModelError
@@ -15,9 +16,9 @@ class ScriptedTriton:
         self.asked = 0
         self.away = False
         self.away_for_configs = False
-        self.ready = {"toy-mapping": "1", "toy-synthesis": "1"}
+        self.ready = {"toy-mapping": ["1"], "toy-synthesis": ["1"]}
 
-    async def ready_models(self, timeout: float) -> dict[str, str]:
+    async def ready_models(self, timeout: float) -> dict[str, list[str]]:
         self.asked += 1
         await asyncio.sleep(0.01)
         if self.away:
@@ -30,6 +31,10 @@ class ScriptedTriton:
         if name == "larger":
             return image_config("upscaler", scale=None)
         return config(name.removeprefix("toy-"))
+
+    async def infer(self, model, inputs, output: str, timeout: float):
+        batch = len(next(iter(inputs.values())))
+        return np.zeros((batch, *model.outputs[output]), np.float32 if output == "ws" else np.uint8)
 
     async def is_live(self, timeout: float) -> bool:
         return not (self.away or self.away_for_configs)

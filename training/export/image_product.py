@@ -11,6 +11,7 @@ from torch import nn
 
 from training.export.exportable import FLOATS, Arrays, Exportable, Product, Run, SizeAxis
 from training.export.fold import fold_batch_norms
+from training.export.golden import golden_picture
 from training.export.image_graph import Colours, ImageGraph
 from training.export.onnx_graph import ExportError
 from training.export.receptive import receptive_radius
@@ -78,10 +79,11 @@ def image_product(deployable: Deployable, decode: Colours, encode: Colours, scal
     radius = receptive_radius(network, scale, multiple)
 
     def measure(runs: Sequence[Run], runtime: str) -> dict[str, Any]:
+        golden = {"golden": golden_picture(runs[0], multiple, least, runtime)}
         if radius is None:
-            return {"tileable": False}
+            return {"tileable": False, **golden}
         error = tile_error(runs[0], radius, scale, multiple)
-        return {"tileable": is_exact(error), "tile_level_error": error}
+        return {"tileable": is_exact(error), "tile_level_error": error, **golden}
 
     card = {
         **deployable.card,
