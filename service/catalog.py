@@ -9,10 +9,10 @@ from typing import Any
 
 import structlog
 
-from service.model_assembly import assemble
 from service.cards import CardError, ServedModel, TritonModel, read_triton_model
 from service.gate import Gate, Verdict, identity, triton_models, unavailable_card
 from service.golden import Mode
+from service.model_assembly import assemble
 from service.telemetry.metrics import Metrics
 from service.triton import Triton, TritonChangedError
 

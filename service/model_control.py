@@ -66,7 +66,7 @@ class ModelControl:
         async with self._lock_of(name):
             with self._catalog.loading(name):
                 if self._catalog.is_failing(name):
-                    # Triton would leave files that have not changed as they are, and with them a dead process.
+                    # Triton would leave files that have not changed as they are, and a dead process too.
                     unloads = (self._triton.unload(part, self._timeout) for part in parts)
                     await asyncio.gather(*unloads, return_exceptions=True)
                 results = await asyncio.gather(

@@ -359,13 +359,13 @@ MODEL_DOCS: Final[dict[str, Any]] = {
 LOAD_DOCS: Final[dict[str, Any]] = {
     "responses": {
         200: _json(ModelCard, _CARD),
-        **_problems("model-not-found", "invalid-request", "model-load-failed", "triton-unavailable"),
+        **problems("model-not-found", "invalid-request", "model-load-failed", "triton-unavailable"),
     }
 }
 UNLOAD_DOCS: Final[dict[str, Any]] = {
     "responses": {
         200: _json(UnloadedModel, {"name": "terrain", "state": "UNLOADED"}),
-        **_problems("model-not-found", "invalid-request", "model-load-failed", "triton-unavailable"),
+        **problems("model-not-found", "invalid-request", "model-load-failed", "triton-unavailable"),
     }
 }
 HEALTHZ_DOCS: Final[dict[str, Any]] = {
