@@ -14,6 +14,7 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from service.admission import AdmissionQueue
+from service.api.auth import caller_of
 from service.api.context import services_of
 from service.api.execution import admitted, changed, twice
 from service.api.problems import ProblemError, problem_body
@@ -121,7 +122,7 @@ class _ClosingResponse(StreamingResponse):
 async def _under_admission(
     request: Request, task: StreamedTask, deadline: float
 ) -> AsyncGenerator[bytes, None]:
-    with admitted(services_of(request), task.model, task.units) as queue:
+    with admitted(services_of(request), task.model, task.units, caller_of(request).name) as queue:
         async with aclosing(task.events(queue, deadline)) as events:
             async for one in events:
                 yield one
