@@ -18,8 +18,10 @@ from service.images.containers.base import MAX_COUNTED_FRAMES, MEDIA_TYPES
 from service.images.decode import DecodeLimits, ImageError, decode, inspect
 from service.images.exif import orientation, upright
 from service.settings import Settings
-from tests.hostile_images import ALPHA, CASES, HOSTILE, ODD, PICTURE, Case
+from tests.hostile_images import CASES, HOSTILE
+from tests.image_cases import ALPHA, PICTURE, Case
 from tests.image_files import interlaced, orientation_exif, png, saved, unfiltered
+from tests.odd_images import ODD
 
 LIMITS = DecodeLimits(
     max_pixels=Settings.model_fields["max_image_pixels"].default,
