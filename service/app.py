@@ -20,6 +20,7 @@ from service.api import (
     style_mix,
     superres,
     translate,
+    verify,
 )
 from service.api.access import check_access
 from service.api.auth import Guard
@@ -110,6 +111,7 @@ def create_app(settings: Settings) -> FastAPI:
             await limiter.close()
             await catalog.close()
             await triton.close()
+            app.state.services.verifiers.shutdown(wait=False, cancel_futures=True)
 
     app = FastAPI(
         title="ganserve",
@@ -130,6 +132,7 @@ def create_app(settings: Settings) -> FastAPI:
         images,
         translate,
         superres,
+        verify,
         models,
         health,
         problem_pages,

@@ -209,6 +209,9 @@ class Settings(BaseSettings):
     c2pa_trust_anchors: Path | None = Field(
         None, description="PEM file: authorities whose signatures `/v1/verify` accepts as proof."
     )
+    verify_limit: int = Field(
+        16, gt=0, description="Files that `/v1/verify` looks at or keeps waiting at a time; 503 beyond."
+    )
     verify_timeout_seconds: float = Field(
         10.0, gt=0, description="How long `/v1/verify` may take to read a C2PA manifest."
     )

@@ -37,6 +37,7 @@ ACCESS: Final[Mapping[str, Access]] = {
     "image": "generate",
     "translate": "translate",
     "super-resolution": "upscale",
+    "verify": "generate",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from functools import lru_cache
 from typing import TypeVar
 
@@ -123,3 +124,37 @@ def _is_json(content_type: str) -> bool:
     media_type = media_type.strip().lower()
     charset = parameters.lower().replace(" ", "").replace('"', "")
     return media_type == "application/json" and charset in ("", "charset=utf-8", "charset=utf8")
+
+
+async def read_image(request: Request, media_types: Collection[str], limit: int, seconds: float) -> bytes:
+    """Reads a body that is an image file, by its `Content-Type`.
+
+    Args:
+        request: The request, its body not yet read.
+        media_types: What the call reads; forms are read elsewhere.
+        limit: Most bytes accepted, counted while they arrive.
+        seconds: How long they may take.
+
+    Returns:
+        The file, which may be anything.
+
+    Raises:
+        ProblemError: If the body is too large, too slow, empty, or of another type.
+        ClientDisconnect: If the client leaves before the body is complete.
+    """
+    content_type = request.headers.get("content-type", "")
+    if content_type.partition(";")[0].strip().lower() not in media_types:
+        accepted = sorted(media_types)
+        raise ProblemError(
+            "unsupported-media-type",
+            f"The body is {content_type!r}; this call reads images."
+            if content_type
+            else "The request has no Content-Type; this call reads images.",
+            headers={"accept": ", ".join(accepted)},
+            accepted=accepted,
+        )
+    refuse_encoded(request)
+    body = await _read_in_time(request, limit, seconds)
+    if not body:
+        raise invalid_field("body", "The file is empty", "one image file")
+    return bytes(body)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from fastapi import Request
@@ -27,6 +28,8 @@ class Services:
     Attributes:
         signer: Signs files with the operator's certificate; None if there is none.
         decoding: Held by whoever decodes an image, which takes much memory for a moment.
+        verifying: How many files are being verified.
+        verifiers: The threads in which that is done.
         trust_anchors: PEM of authorities whose signatures are proof for `/v1/verify`.
         draining: Set when shutdown begins, so that readiness goes before the port closes.
     """
@@ -41,6 +44,8 @@ class Services:
     decoding: asyncio.Semaphore
     signer: Signer | None = None
     trust_anchors: str = ""
+    verifying: int = 0
+    verifiers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "verify"))
     draining: bool = False
     _queues: dict[str, FairQueue] = field(default_factory=dict)
 

@@ -95,7 +95,9 @@ def _operation(
             ("Field", "What it takes"),
             [(name, _text(_description(field))) for name, field in schema["properties"].items()],
         )
-    for example in _examples(method, path, parameters, content, base_url):
+    answers = operation["responses"].get("200", {}).get("content", {})
+    save = " -o image" if any(kind.startswith("image/") for kind in answers) else ""
+    for example in _examples(method, path, parameters, content, base_url, save):
         yield f"<pre><code>{_escape(example)}</code></pre>"
     yield _table(
         ("Answer", "What it means", "As"),
@@ -107,20 +109,25 @@ def _operation(
 
 
 def _examples(
-    method: str, path: str, parameters: list[dict[str, Any]], content: Mapping[str, Any], base_url: str
+    method: str,
+    path: str,
+    parameters: list[dict[str, Any]],
+    content: Mapping[str, Any],
+    base_url: str,
+    save: str,
 ) -> Iterator[str]:
     for parameter in parameters:
         if parameter["in"] == "path":
             path = path.replace(f"{{{parameter['name']}}}", str(parameter["schema"]["examples"][0]))
     if not content:
-        yield f"curl '{base_url}{path}'" + (" -o image" if "images" in path else "")
+        yield f"curl '{base_url}{path}'{save}"
         return
-    ((media_type, body),) = content.items()
+    media_type, body = next(iter(content.items()))
     for example in body["examples"].values():
         if media_type == "multipart/form-data":
             fields = {"image": "@picture.jpg", **example["value"]}
             forms = " ".join(f"-F '{name}={value}'" for name, value in fields.items())
-            yield f"curl '{base_url}{path}' {forms} -o image"
+            yield f"curl '{base_url}{path}' {forms}{save}"
         else:
             yield (
                 f"curl -X {method} '{base_url}{path}' -H 'content-type: application/json' "

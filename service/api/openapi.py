@@ -16,6 +16,7 @@ from service.api.documentation import SECURITY_SCHEMES, add_access
 from service.api.mixing_schemas import InterpolateRequest, LatentsRequest, StyleMixRequest
 from service.api.schemas import GenerateRequest, Problem
 from service.api.upload_schemas import SuperResolutionRequest, TranslateRequest
+from service.api.verify_schemas import VerifyRequest
 
 _BODIES: Final = (
     GenerateRequest,
@@ -24,6 +25,7 @@ _BODIES: Final = (
     LatentsRequest,
     TranslateRequest,
     SuperResolutionRequest,
+    VerifyRequest,
 )
 
 

@@ -33,6 +33,7 @@ class FileMetadata:
         lossless: Whether the format keeps pixels as they were encoded.
         xmp: The XMP packet, if there is one within `MAX_XMP_BYTES`.
         recipe: The text of PNG's own chunk.
+        image_bytes: Size of a WebP file's lossy pixels.
         c2pa: Whether there is a C2PA manifest store, valid or not.
     """
 
@@ -40,6 +41,7 @@ class FileMetadata:
     lossless: bool
     xmp: str | None = None
     recipe: str | None = None
+    image_bytes: int = 0
     c2pa: bool = False
 
 
@@ -139,6 +141,8 @@ def _webp(data: bytes) -> FileMetadata:
     for kind, body in _riff_chunks(data):
         if kind == b"VP8L":
             found.lossless = True
+        elif kind == b"VP8 ":
+            found.image_bytes = len(body)
         elif kind == b"C2PA":
             found.c2pa = True
         elif kind == b"XMP " and found.xmp is None and len(body) <= MAX_XMP_BYTES:
