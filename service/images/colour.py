@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from io import BytesIO
 from typing import Any, Final
 
@@ -96,8 +95,8 @@ def _eight_bits(image: Image.Image, samples: Samples) -> Image.Image:
     return Image.fromarray(out)
 
 
-@lru_cache(maxsize=1)
 def _srgb() -> ImageCms.ImageCmsProfile:
+    # Made anew each time, which takes microseconds, rather than shared between threads.
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 
 

@@ -182,11 +182,13 @@ def decode(data: bytes, limits: DecodeLimits, *, frame: int | None = None) -> De
 
 def _check_limits(container: Container, limits: DecodeLimits, frame: int | None) -> None:
     header = container.header
-    pixels = max(header.width * header.height, container.allocated_pixels)
+    stored = header.width * header.height
+    pixels = max(stored, container.allocated_pixels)
     if pixels > limits.max_pixels:
+        tiles = f" in tiles of {container.allocated_pixels}" if container.allocated_pixels > stored else ""
         raise ImageError(
             "image-too-large",
-            f"The image has {header.width} × {header.height} pixels; {limits.max_pixels} are read at most.",
+            f"The image has {header.width} × {header.height} pixels{tiles}; {limits.max_pixels} are read.",
             limit_pixels=limits.max_pixels,
         )
     if header.frames > limits.max_frames:

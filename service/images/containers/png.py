@@ -152,9 +152,10 @@ def parse(data: bytes, frame: int) -> Container:
     exif: bytes | None = None
     notes: tuple[str, ...] = ()
     key: bytes | None = None
+    key_place = 0
     announced, frames, palette = 0, list[_Frame](), False
     still = _Frame(0, 0)
-    animation: list[tuple[int, int, int]] = []  # where in `kept` chunks of the animation stand
+    animation: list[int] = []  # where in `kept` chunks of the animation stand
     for kind, start, end in _chunks(data):
         body = data[start:end] if kind != b"IDAT" and kind != b"fdAT" else b""
         whole = data[start - 8 : end + 4] if kind != b"IDAT" and kind != b"fdAT" else b""
@@ -180,26 +181,27 @@ def parse(data: bytes, frame: int) -> Container:
             if header[3] == 3:
                 kept.append(whole)
             else:
-                key = body
+                key, key_place = body, len(kept)
+                kept.append(whole)
         elif kind == b"iCCP" and profile is None:
             profile, notes = _profile(body)
         elif kind == b"eXIf" and len(body) <= MAX_EXIF_BYTES:
             exif = body
         elif kind == b"acTL" and len(body) == 8 and not still.data:
             announced = struct.unpack(">I", body[:4])[0]
-            animation.append((len(kept), start, end))
+            animation.append(len(kept))
             kept.append(whole)
         elif kind == b"fcTL" and len(body) == 26 and announced:
             if len(frames) < MAX_COUNTED_FRAMES:
                 frames.append(_Frame(*struct.unpack(">II", body[4:12])))
-            animation.append((len(kept), start, end))
+            animation.append(len(kept))
             kept.append(whole)
         elif kind == b"fdAT" and frames:
             if end - start < 4:
                 raise unreadable("The PNG file is damaged: a frame has no data.")
             if len(frames) < MAX_COUNTED_FRAMES:
                 frames[-1].data.append(memoryview(data)[start + 4 : end])
-            animation.append((len(kept), start, end))
+            animation.append(len(kept))
             kept.append(data[start - 8 : end + 4])
         elif kind == b"IEND":
             kept.append(whole)
@@ -219,8 +221,12 @@ def parse(data: bytes, frame: int) -> Container:
     elif frames:
         frames.insert(0, still)
     count = len(frames) if announced and len(frames) > 1 else 1
+    if key is not None and count > 1:
+        key = None  # the decoder needs it to put frames together
+    elif key is not None:
+        kept[key_place] = b""  # it is compared here, with all its bits
     if count == 1:
-        for place, _, _ in animation:
+        for place in animation:
             kept[place] = b""
     key_values: tuple[int, ...] | None = None
     if key is not None and colour in (0, 2):
