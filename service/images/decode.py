@@ -186,9 +186,10 @@ def _check_limits(container: Container, limits: DecodeLimits, frame: int | None)
     pixels = max(stored, container.allocated_pixels)
     if pixels > limits.max_pixels:
         tiles = f" in tiles of {container.allocated_pixels}" if container.allocated_pixels > stored else ""
+        size = f"{header.width} × {header.height} pixels{tiles}"
         raise ImageError(
             "image-too-large",
-            f"The image has {header.width} × {header.height} pixels{tiles}; {limits.max_pixels} are read.",
+            f"The image has {size}; at most {limits.max_pixels} are read.",
             limit_pixels=limits.max_pixels,
         )
     if header.frames > limits.max_frames:

@@ -133,6 +133,101 @@ def _profile(body: bytes) -> tuple[bytes | None, tuple[str, ...]]:
     return bytes(profile), ()
 
 
+class _Parts:
+    """What has been found so far, chunk by chunk."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.kept: list[bytes] = [SIGNATURE]
+        self.of_animation: list[int] = []  # where in `kept` chunks of the animation stand
+        self.still = _Frame(0, 0)
+        self.depth = self.colour = self.interlace = 0
+        self.palette = False
+        self.key: bytes | None = None
+        self.key_place = 0
+        self.icc: bytes | None = None
+        self.exif: bytes | None = None
+        self.notes: tuple[str, ...] = ()
+        self.announced = 0  # frames
+        self.frames: list[_Frame] = []
+
+    def header(self, body: bytes) -> None:
+        width, height, self.depth, self.colour, compression, filters, self.interlace = struct.unpack(
+            ">II5B", body
+        )
+        self.still.width, self.still.height = checked_size(width, height)
+        known = self.colour in _CHANNELS and self.depth in _DEPTHS[self.colour]
+        if not known or compression or filters or self.interlace > 1:
+            raise unreadable("The PNG header asks for a kind of pixels that does not exist.")
+
+    def take(self, kind: bytes, start: int, end: int) -> None:
+        """Takes a chunk behind the header."""
+        if kind == b"IDAT":
+            self.still.data.append(memoryview(self.data)[start:end])
+            self._keep(start, end)
+        elif kind in (b"acTL", b"fcTL", b"fdAT"):
+            self._take_animation(kind, start, end)
+        elif kind == b"PLTE" and self.colour == 3 and not self.still.data:
+            if (end - start) % 3 or not 3 <= end - start <= 768:
+                raise unreadable("The palette of the PNG file is damaged.")
+            self.palette = True
+            self._keep(start, end)
+        elif kind == b"tRNS" and not self.still.data:
+            if self.colour in (0, 2):
+                self.key, self.key_place = self.data[start:end], len(self.kept)
+            self._keep(start, end)
+        elif kind == b"iCCP" and self.icc is None:
+            self.icc, self.notes = _profile(self.data[start:end])
+        elif kind == b"eXIf" and end - start <= MAX_EXIF_BYTES:
+            self.exif = self.data[start:end]
+        elif kind == b"IEND":
+            self._keep(start, end)
+        elif kind == b"IHDR":
+            raise unreadable("The PNG file has two headers.")
+        elif kind[:1].isupper() and kind != b"PLTE":
+            raise unreadable(f"The PNG file needs a chunk nobody knows: {kind.decode('latin-1')}.")
+
+    def _take_animation(self, kind: bytes, start: int, end: int) -> None:
+        if kind == b"acTL" and end - start == 8 and not self.still.data:
+            self.announced = unpack(">I", self.data, start)[0]
+        elif kind == b"fcTL" and end - start == 26 and self.announced:
+            if len(self.frames) < MAX_COUNTED_FRAMES:
+                self.frames.append(_Frame(*unpack(">II", self.data, start + 4)))
+        elif kind == b"fdAT" and self.frames:
+            if end - start < 4:
+                raise unreadable("The PNG file is damaged: a frame has no data.")
+            if len(self.frames) < MAX_COUNTED_FRAMES:
+                self.frames[-1].data.append(memoryview(self.data)[start + 4 : end])
+        else:
+            return
+        self.of_animation.append(len(self.kept))
+        self._keep(start, end)
+
+    def _keep(self, start: int, end: int) -> None:
+        self.kept.append(self.data[start - 8 : end + 4])
+
+    def pictures(self) -> list[_Frame]:
+        """The frames; one, if it is no animation."""
+        # The first frame is the still image, unless that has no frame header of its own.
+        first_is_still = bool(self.frames) and not self.frames[0].data
+        frames = [self.still, *self.frames[first_is_still:]]
+        if not self.announced or len(frames) < 2:
+            return [self.still]
+        if self.announced != len(self.frames) < MAX_COUNTED_FRAMES:
+            raise unreadable(f"The PNG file promises {self.announced} frames and holds {len(self.frames)}.")
+        return frames
+
+    def colour_key(self, animated: bool) -> tuple[int, ...] | None:
+        """The transparent colour, if it is to be looked for in the decoded image."""
+        if self.key is None or animated:
+            return None  # the decoder needs it to put frames together
+        if len(self.key) != 2 * _CHANNELS[self.colour]:
+            raise unreadable("The transparent colour of the PNG file is damaged.")
+        self.kept[self.key_place] = b""
+        key = struct.unpack(f">{_CHANNELS[self.colour]}H", self.key)
+        return _in_stored_units(key, self.depth, self.colour)
+
+
 def parse(data: bytes, frame: int) -> Container:
     """Takes a PNG file apart.
 
@@ -146,114 +241,44 @@ def parse(data: bytes, frame: int) -> Container:
     Raises:
         ImageError: image-unreadable, if it is damaged.
     """
-    kept: list[bytes] = [SIGNATURE]
-    header: tuple[int, ...] | None = None
-    profile: bytes | None = None
-    exif: bytes | None = None
-    notes: tuple[str, ...] = ()
-    key: bytes | None = None
-    key_place = 0
-    announced, frames, palette = 0, list[_Frame](), False
-    still = _Frame(0, 0)
-    animation: list[int] = []  # where in `kept` chunks of the animation stand
-    for kind, start, end in _chunks(data):
-        body = data[start:end] if kind != b"IDAT" and kind != b"fdAT" else b""
-        whole = data[start - 8 : end + 4] if kind != b"IDAT" and kind != b"fdAT" else b""
-        if header is None:
-            if kind != b"IHDR" or len(body) != 13:
-                raise unreadable("The PNG file does not begin with its header.")
-            header = struct.unpack(">II5B", body)
-            still.width, still.height = checked_size(header[0], header[1])
-            if header[3] not in _CHANNELS or header[2] not in _DEPTHS[header[3]] or any(header[4:6]):
-                raise unreadable("The PNG header asks for a kind of pixels that does not exist.")
-            kept.append(whole)
-        elif kind == b"IHDR":
-            raise unreadable("The PNG file has two headers.")
-        elif kind == b"IDAT":
-            still.data.append(memoryview(data)[start:end])
-            kept.append(data[start - 8 : end + 4])
-        elif kind == b"PLTE" and header[3] == 3 and not still.data:
-            if len(body) % 3 or not 3 <= len(body) <= 768:
-                raise unreadable("The palette of the PNG file is damaged.")
-            palette = True
-            kept.append(whole)
-        elif kind == b"tRNS" and not still.data:
-            if header[3] == 3:
-                kept.append(whole)
-            else:
-                key, key_place = body, len(kept)
-                kept.append(whole)
-        elif kind == b"iCCP" and profile is None:
-            profile, notes = _profile(body)
-        elif kind == b"eXIf" and len(body) <= MAX_EXIF_BYTES:
-            exif = body
-        elif kind == b"acTL" and len(body) == 8 and not still.data:
-            announced = struct.unpack(">I", body[:4])[0]
-            animation.append(len(kept))
-            kept.append(whole)
-        elif kind == b"fcTL" and len(body) == 26 and announced:
-            if len(frames) < MAX_COUNTED_FRAMES:
-                frames.append(_Frame(*struct.unpack(">II", body[4:12])))
-            animation.append(len(kept))
-            kept.append(whole)
-        elif kind == b"fdAT" and frames:
-            if end - start < 4:
-                raise unreadable("The PNG file is damaged: a frame has no data.")
-            if len(frames) < MAX_COUNTED_FRAMES:
-                frames[-1].data.append(memoryview(data)[start + 4 : end])
-            animation.append(len(kept))
-            kept.append(data[start - 8 : end + 4])
-        elif kind == b"IEND":
-            kept.append(whole)
-        elif kind[:1].isupper() and kind not in (b"PLTE",):
-            raise unreadable(f"The PNG file needs a chunk nobody knows: {kind.decode('latin-1')}.")
-    if header is None or not still.data:
+    parts = _Parts(data)
+    chunks = _chunks(data)
+    kind, start, end = next(chunks)
+    if kind != b"IHDR" or end - start != 13:
+        raise unreadable("The PNG file does not begin with its header.")
+    parts.header(data[start:end])
+    parts.kept.append(data[start - 8 : end + 4])
+    for kind, start, end in chunks:
+        parts.take(kind, start, end)
+    if not parts.still.data:
         raise unreadable("The PNG file holds no pixels.")
-    width, height, depth, colour, _, _, interlace = header
-    if colour == 3 and not palette:
+    if parts.colour == 3 and not parts.palette:
         raise unreadable("The PNG file has no palette.")
-    if interlace > 1:
-        raise unreadable("The PNG header asks for an interlacing that does not exist.")
-    controls = len(frames)
-    # The first frame of an animation is the still image, unless that has no frame header of its own.
-    if frames and not frames[0].data:
-        frames[0] = still
-    elif frames:
-        frames.insert(0, still)
-    count = len(frames) if announced and len(frames) > 1 else 1
-    if key is not None and count > 1:
-        key = None  # the decoder needs it to put frames together
-    elif key is not None:
-        kept[key_place] = b""  # it is compared here, with all its bits
+    pictures = parts.pictures()
+    count = len(pictures)
+    colour_key = parts.colour_key(count > 1)
     if count == 1:
-        for place in animation:
-            kept[place] = b""
-    key_values: tuple[int, ...] | None = None
-    if key is not None and colour in (0, 2):
-        if len(key) != 2 * _CHANNELS[colour]:
-            raise unreadable("The transparent colour of the PNG file is damaged.")
-        key_values = struct.unpack(f">{_CHANNELS[colour]}H", key)
-    if count > 1 and announced != controls:
-        raise unreadable(f"The PNG file promises {announced} frames and holds {controls}.")
-    to_check = frames[: frame + 1] if count > 1 else [still]
+        for place in parts.of_animation:
+            parts.kept[place] = b""
+    width, height = parts.still.width, parts.still.height
     return Container(
         header=ImageHeader("PNG", width, height, count),
-        payload=b"".join(kept),
+        payload=b"".join(parts.kept),
         seek=frame,
         work_pixels=width * height * (min(frame, count - 1) + 1),
-        icc=profile,
-        exif=exif,
-        colour_key=_in_stored_units(key_values, depth, colour),
-        samples=Samples(65535.0) if depth == 16 and colour == 0 else None,
-        notes=notes,
-        check=partial(_check, to_check, depth * _CHANNELS[colour], bool(interlace)),
+        icc=parts.icc,
+        exif=parts.exif,
+        colour_key=colour_key,
+        samples=Samples(65535.0) if parts.depth == 16 and parts.colour == 0 else None,
+        notes=parts.notes,
+        check=partial(
+            _check, pictures[: frame + 1], parts.depth * _CHANNELS[parts.colour], parts.interlace == 1
+        ),
     )
 
 
-def _in_stored_units(key: tuple[int, ...] | None, depth: int, colour: int) -> tuple[int, ...] | None:
+def _in_stored_units(key: tuple[int, ...], depth: int, colour: int) -> tuple[int, ...]:
     """The transparent colour as the decoder will hand pixels out: 8 bits, or 16 for grey."""
-    if key is None:
-        return None
     if depth == 16:
         # The decoder keeps the upper byte of 16-bit colour, so that is all there is to compare.
         return key if colour == 0 else tuple(value >> 8 for value in key)
