@@ -123,6 +123,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
+    app.state.metrics = metrics
     routes = [*app.routes]
     for resource in (
         generate,

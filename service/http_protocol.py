@@ -12,6 +12,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from service.api.problems import ProblemError, problem_response
 from service.api.security_headers import security_headers
 from service.settings import Settings
+from service.telemetry.metrics import Metrics
 from service.telemetry.records import RequestRecord
 
 
@@ -25,6 +26,7 @@ class BoundedProtocol(HttpToolsProtocol):
     max_head_bytes: ClassVar[int]
     receive_timeout: ClassVar[float]
     extra_headers: ClassVar[dict[str, str]]
+    metrics: ClassVar[Metrics]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Starts to wait for the first request."""
@@ -100,6 +102,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         record = RequestRecord(RequestRecord.new_id())
+        self.metrics.requests.labels(record.operation, record.model, error.problem.slug).inc()
         self.logger.warning("request refused: %s (request_id %s)", error.problem.slug, record.request_id)
         response = problem_response(error, "", record.request_id)
         response.headers["x-request-id"] = record.request_id
@@ -109,11 +112,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-def bounded_protocol(settings: Settings) -> type[BoundedProtocol]:
+def bounded_protocol(settings: Settings, counted_in: Metrics) -> type[BoundedProtocol]:
     """The protocol class for uvicorn, which makes one instance a connection.
 
     Args:
         settings: How large and how slow a request may be.
+        counted_in: Counts what is refused, as the operation `other`.
 
     Returns:
         A subclass that knows these bounds.
@@ -123,6 +127,7 @@ def bounded_protocol(settings: Settings) -> type[BoundedProtocol]:
         max_head_bytes = settings.max_head_bytes
         receive_timeout = settings.receive_timeout_seconds
         extra_headers = security_headers(settings.cors_origins, settings.hsts_seconds)
+        metrics = counted_in
 
     return Protocol
 

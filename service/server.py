@@ -71,7 +71,7 @@ def serve(settings: Settings) -> None:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http=bounded_protocol(settings),
+        http=bounded_protocol(settings, app.state.metrics),
         ws="none",
         lifespan="on",
         log_config=None,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service.telemetry.records import ASKED_METHOD
+
 
 class HeadMiddleware:
     """Routes HEAD to the handler of GET."""
@@ -15,5 +17,5 @@ class HeadMiddleware:
         """Handles one ASGI connection."""
         if scope["type"] == "http" and scope["method"] == "HEAD":
             # A copy: the server goes by its own scope when it decides to leave the body out.
-            scope = {**scope, "method": "GET"}
+            scope = {**scope, "method": "GET", ASKED_METHOD: "HEAD"}
         await self.app(scope, receive, send)

@@ -125,6 +125,7 @@ async def _under_admission(
     with admitted(services_of(request), task.model, task.units, caller_of(request).name) as queue:
         async with aclosing(task.events(queue, deadline)) as events:
             async for one in events:
+                await services_of(request).catalog.confirm(task.model)
                 yield one
 
 

@@ -47,10 +47,17 @@ class ChildProcess:
     """
 
     def __init__(
-        self, name: str, process: asyncio.subprocess.Process, forward: Callable[[str], None] | None
+        self,
+        name: str,
+        process: asyncio.subprocess.Process,
+        output: asyncio.StreamReader,
+        pipe: asyncio.ReadTransport,
+        forward: Callable[[str], None] | None,
     ) -> None:
         self.name = name
         self._process = process
+        self._output = output
+        self._pipe = pipe
         self._forward = forward
         self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self._reading = asyncio.create_task(self._read())
@@ -79,17 +86,29 @@ class ChildProcess:
         Raises:
             OSError: The program cannot be started.
         """
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            env=dict(environment),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-            preexec_fn=dying_with_parent(parent_death_signal),
-            limit=_LONGEST_LINE,
+        # A pipe of our own: with one of asyncio's, `wait` returns only once everybody has closed it, and what
+        # a killed Triton leaves running holds it open.
+        reading, writing = os.pipe()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                env=dict(environment),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=writing,
+                stderr=writing,
+                start_new_session=True,
+                preexec_fn=dying_with_parent(parent_death_signal),
+            )
+        except BaseException:
+            os.close(reading)
+            raise
+        finally:
+            os.close(writing)
+        output = asyncio.StreamReader(limit=_LONGEST_LINE)
+        pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(output), os.fdopen(reading, "rb", buffering=0)
         )
-        return cls(name, process, forward)
+        return cls(name, process, output, pipe, forward)
 
     @property
     def pid(self) -> int:
@@ -127,13 +146,12 @@ class ChildProcess:
         await self._process.wait()
         await asyncio.wait({self._reading}, timeout=_DRAIN_SECONDS)
         self._reading.cancel()
+        self._pipe.close()
 
     async def _read(self) -> None:
-        stream = self._process.stdout
-        assert stream is not None
         while True:
             try:
-                line = await stream.readline()
+                line = await self._output.readline()
             except ValueError:  # longer than any line that is worth keeping
                 continue
             if not line:

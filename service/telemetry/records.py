@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
+ASKED_METHOD = "ganserve.method"
+"""Key of a scope: the method that the client sent, where it is handled as another."""
+
 _KEY = "ganserve.record"
 
 

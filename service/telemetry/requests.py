@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.telemetry.metrics import Metrics
-from service.telemetry.records import RequestRecord, attach_record
+from service.telemetry.records import ASKED_METHOD, RequestRecord, attach_record
 
 _USABLE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _QUIET = frozenset(("healthz", "readyz", "metrics"))
@@ -86,7 +86,7 @@ class TelemetryMiddleware:
             self.metrics.calls.labels(record.caller, record.outcome).inc()
         (log.debug if record.operation in _QUIET else log.info)(
             "request",
-            method=scope["method"],
+            method=scope.get(ASKED_METHOD, scope["method"]),
             path=scope["path"],
             status=status,
             operation=record.operation,

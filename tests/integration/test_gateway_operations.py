@@ -1,7 +1,9 @@
 import json
+import socket
 import time
 
 import httpx
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.gateway_process import GatewayProcess
@@ -66,6 +68,34 @@ def test_requests_are_counted_by_bounded_labels(http: httpx.Client) -> None:
     assert samples(http).keys() == series
 
 
+def test_what_never_reaches_the_application_is_counted(gateway: GatewayProcess, http: httpx.Client) -> None:
+    before = requests_total(http, "other", "", "malformed-request")
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as connection:
+        connection.sendall(b"this is not HTTP\r\n\r\n")
+        assert connection.recv(1 << 16).startswith(b"HTTP/1.1 400 ")
+    assert requests_total(http, "other", "", "malformed-request") == before + 1
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/models/toy/images/1.png", None),
+        ("/v1/generate", {"model": "toy", "seeds": [1, 2]}),
+        ("/v1/interpolate", {"model": "toy", "keyframes": [{"seed": 1}, {"seed": 2}], "frames": 3}),
+        ("/v1/style-mix", {"model": "toy", "rows": [1], "columns": [2], "layers": "fine"}),
+    ],
+)
+def test_every_image_says_where_its_time_went(http: httpx.Client, path: str, body: dict | None) -> None:
+    response = http.get(path) if body is None else http.post(path, json=body)
+    assert response.status_code == 200, response.text
+    parts = dict(part.split(";dur=") for part in response.headers["server-timing"].split(", "))
+    assert list(parts) == ["queue", "infer", "encode", "total"]
+    queue, infer, encode, total = (float(milliseconds) for milliseconds in parts.values())
+    assert infer > 0
+    assert encode > 0
+    assert queue + infer + encode <= total + 0.1
+
+
 def test_gauges_and_histograms(http: httpx.Client) -> None:
     http.post("/v1/generate", json={"model": "toy", "seeds": [1]})
     found = samples(http)
@@ -83,6 +113,7 @@ def test_gauges_and_histograms(http: httpx.Client) -> None:
 
 def test_log_lines_are_json_with_request_ids(gateway: GatewayProcess, http: httpx.Client) -> None:
     http.post("/v1/generate", json={"model": "toy", "seeds": [1]}, headers={"x-request-id": "find-me"})
+    http.head("/v1/models/toy", headers={"x-request-id": "find-my-head"})
     http.get("/v1/models/toy/images/1.gif", headers={"x-request-id": "find-me-too"})
     deadline = time.monotonic() + 5  # a line is written once its answer has gone out
     while '"request_id": "find-me-too"' not in gateway.log() and time.monotonic() < deadline:
@@ -97,5 +128,7 @@ def test_log_lines_are_json_with_request_ids(gateway: GatewayProcess, http: http
     )
     assert (good["method"], good["path"], good["status"]) == ("POST", "/v1/generate", 200)
     assert good["milliseconds"] > 0
+    (head,) = (line for line in lines if line.get("request_id") == "find-my-head")
+    assert (head["method"], head["operation"], head["status"]) == ("HEAD", "model", 200)
     (bad,) = (line for line in lines if line.get("request_id") == "find-me-too")
     assert (bad["operation"], bad["outcome"], bad["status"]) == ("image", "invalid-request", 422)

@@ -19,16 +19,28 @@ def test_in_flight_finishes(
     tmp_path: Path, start_triton: Callable[[Path], TritonProcess], start_gateway: Start
 ) -> None:
     triton = start_triton(write_toy_repository(tmp_path / "slow", extra_milliseconds=80))
-    gateway = start_gateway(triton.grpc_url, drain_seconds=0.7)
+    gateway = start_gateway(triton.grpc_url, drain_seconds=0.7, stop_timeout_seconds=60)
     gateway.wait_ready()
     answers: list[httpx.Response] = []
 
     def call() -> None:
         with gateway.client() as client:
-            answers.append(client.post("/v1/generate", json={"model": "toy", "seed": 0, "n": 32}))
+            answers.append(client.post("/v1/generate", json={"model": "toy", "seed": 0, "n": 24}))
 
-    caller = threading.Thread(target=call)
+    streamed: list[str] = []
+
+    def stream() -> None:
+        body = {"model": "toy", "keyframes": [{"seed": 1}, {"seed": 2}], "frames": 16}
+        accept = {"accept": "text/event-stream"}
+        with (
+            gateway.client() as client,
+            client.stream("POST", "/v1/interpolate", json=body, headers=accept) as response,
+        ):
+            streamed.extend(response.iter_lines())
+
+    caller, streamer = threading.Thread(target=call), threading.Thread(target=stream)
     caller.start()
+    streamer.start()
     time.sleep(0.3)
     gateway.terminate()
     time.sleep(0.2)
@@ -41,9 +53,14 @@ def test_in_flight_finishes(
     with pytest.raises(httpx.ConnectError):
         httpx.get(gateway.url + "/healthz", trust_env=False)
     assert caller.is_alive()
-    caller.join(20)
+    assert streamer.is_alive()
+    caller.join(60)
+    streamer.join(60)
     assert answers[0].status_code == 200
-    assert len(answers[0].json()["data"]) == 32
+    assert len(answers[0].json()["data"]) == 24
+    events = [line for line in streamed if line.startswith("event: ")]
+    assert events.count("event: frame") == 16
+    assert "event: error" not in events
     assert gateway.process.wait(10) == 0
 
 
