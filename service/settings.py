@@ -88,6 +88,12 @@ class Settings(BaseSettings):
         gt=0,
         description="Most pixels of an image that translation or super-resolution makes (422 beyond it).",
     )
+    max_webp_pixels: int = Field(
+        32_000_000,
+        gt=0,
+        description="The same for WebP, whose encoder holds all of an image in about 24 bytes a pixel; PNG"
+        " and JPEG are written row by row.",
+    )
     upscale_tile: int = Field(
         192,
         ge=32,

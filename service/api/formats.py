@@ -113,22 +113,25 @@ def check_side(
         )
 
 
-def check_output(size: tuple[int, int], settings: Settings) -> None:
+def check_output(size: tuple[int, int], image_format: ImageFormat, settings: Settings) -> None:
     """Refuses to make an image with too many pixels.
 
     Args:
         size: Height and width.
-        settings: The limit.
+        image_format: Of the file.
+        settings: The limits.
 
     Raises:
         ProblemError: `output-too-large`.
     """
     height, width = size
     limit = settings.max_output_pixels
+    if image_format == "webp":
+        limit = min(limit, settings.max_webp_pixels)
     if height * width > limit:
         raise ProblemError(
             "output-too-large",
-            f"The answer would have {width} × {height} pixels; {limit} are made at most.",
+            f"The answer would have {width} × {height} pixels; {limit} are made at most as {image_format}.",
             limit_pixels=limit,
         )
 

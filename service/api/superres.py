@@ -61,7 +61,7 @@ async def enlarge_image(request: Request) -> Response:
                 f"a number from 1 to {model.scale}",
             )
         size = enlarged_size(header.height, header.width, scale)
-        check_output(size, services.settings)
+        check_output(size, image_format, services.settings)
         check_side(size, image_format, "the enlarged image", "png, or a smaller `scale`")
         try:
             grid = services.super_resolver.grid(model, header.height, header.width)

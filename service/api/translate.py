@@ -66,7 +66,7 @@ async def translate_image(request: Request) -> Response:
     def make_task() -> Task[Drawn]:
         model = find_translator(request, body.model)
         planned = fitting_of(model, header.height, header.width)
-        check_output(planned.size, services.settings)
+        check_output(planned.size, image_format, services.settings)
         check_side(planned.size, image_format, "the translated image", "png, or a smaller image")
         try:
             grid = services.image_translator.grid(model, planned)
