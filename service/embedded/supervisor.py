@@ -61,6 +61,7 @@ class Supervisor:
         self._verbose = verbose
         self._children: list[ChildProcess] = []
         self._launch: Launch | None = None
+        self._not_ready = ""  # what the gateway said last
 
     def run(self) -> None:
         """Start everything, and return when SIGINT, SIGTERM or SIGHUP has stopped it.
@@ -239,7 +240,7 @@ class Supervisor:
             if not probing.done():
                 raise SupervisorError(
                     f"Nothing was ready after {self._settings.start_timeout_seconds:g} s "
-                    "(GANSERVE_START_TIMEOUT_SECONDS). "
+                    f"(GANSERVE_START_TIMEOUT_SECONDS). {self._not_ready}\n"
                     + "\n".join(_last_output(c) for c in (triton, gateway))
                 )
             await probing
@@ -257,7 +258,18 @@ class Supervisor:
             raise SupervisorError(
                 f"None of the models in {self._settings.model_repository.resolve()} can be served."
             )
-        await _until_ok(http, f"{_reachable_url(self._settings)}/readyz")
+        await self._until_gateway_is_ready(http)
+
+    async def _until_gateway_is_ready(self, http: httpx.AsyncClient) -> None:
+        while True:
+            try:
+                response = await http.get(f"{_reachable_url(self._settings)}/readyz")
+                if response.status_code == httpx.codes.OK:
+                    return
+                self._not_ready = str(response.json()["detail"])
+            except (httpx.HTTPError, ValueError, KeyError):
+                pass  # not listening yet
+            await asyncio.sleep(_POLL_SECONDS)
 
     async def _index(self, http: httpx.AsyncClient) -> list[dict[str, Any]]:
         url = f"http://{ADDRESS}:{self._settings.triton_http_port}/v2/repository/index"
@@ -344,4 +356,5 @@ def _last_output(child: ChildProcess) -> str:
 
 def _describe(card: dict[str, Any]) -> str:
     resolution = f", {card['resolution']}×{card['resolution']}" if card.get("resolution") else ""
-    return f"{card.get('name')} ({card.get('kind')}{resolution})"
+    out = "" if card.get("state") == "READY" else f": {card.get('state')}, {card.get('reason')}"
+    return f"{card.get('name')} ({card.get('kind')}{resolution}){out}"

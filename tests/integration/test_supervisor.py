@@ -100,6 +100,23 @@ def test_a_killed_triton_is_announced_and_restarted(up: Callable[..., Up]) -> No
     assert_nothing_is_left(running)
 
 
+def test_a_triton_killed_in_the_middle_of_a_restart_is_restarted_again(up: Callable[..., Up]) -> None:
+    """Its model processes are just starting then; they outlive it and hold its output open."""
+    running = up().wait_until_ready()
+    first = running.family()["triton"]
+    first.kill()
+
+    def loading() -> bool:
+        family = running.family()
+        return "model" in family and family.get("triton", first).pid != first.pid
+
+    until(loading)
+    running.family()["triton"].kill()
+    running.wait_for("Triton serves again")
+    assert running.output.count("Restarting it") == 2
+    assert running.image().status_code == 200
+
+
 def test_a_killed_model_process_is_announced_and_triton_restarted(up: Callable[..., Up]) -> None:
     """Triton alone would go on failing every call to that model, and say that it is ready."""
     running = up().wait_until_ready()
