@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import os
 import signal
 import sys
@@ -277,13 +279,27 @@ class Supervisor:
         index: list[dict[str, Any]] = response.raise_for_status().json()
         return index
 
+    async def _cards(self, http: httpx.AsyncClient) -> list[dict[str, Any]]:
+        """The cards of what Triton is ready to run, by public name."""
+        cards = {}
+        with contextlib.suppress(httpx.HTTPError, ValueError, KeyError):
+            for entry in await self._index(http):
+                if entry.get("state") == "READY":
+                    url = (
+                        f"http://{ADDRESS}:{self._settings.triton_http_port}/v2/models/{entry['name']}/config"
+                    )
+                    config = (await http.get(url)).raise_for_status().json()
+                    card = json.loads(config["parameters"]["card"]["string_value"])
+                    cards[card["name"]] = card
+        return [cards[name] for name in sorted(cards)]
+
     async def _announce(self, http: httpx.AsyncClient, seconds: float) -> None:
         url = public_url(self._settings)
         try:
             response = await http.get(f"{_reachable_url(self._settings)}/v1/models")
             cards = response.raise_for_status().json()["data"]
         except (httpx.HTTPError, ValueError, KeyError):
-            cards = []  # it is ready all the same
+            cards = await self._cards(http)  # the gateway wants a key, or another name for itself
         lines = [f"\nganserve is ready after {seconds:.1f} s.\n"]
         lines += [f"  {'Models' if not n else '':7} {_describe(card)}" for n, card in enumerate(cards)]
         lines += [f"  API     {url}", f"  Docs    {url}/docs"]

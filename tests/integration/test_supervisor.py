@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import tempfile
@@ -70,6 +71,7 @@ def test_with_keys_and_a_name_of_its_own_it_starts_and_asks_for_them(
     secret = create_key(tmp_path / "keys.json", "web", ["generate"])
     running = up(f"--keys-file={tmp_path / 'keys.json'}", allowed_hosts="api.example").wait_until_ready()
     assert f"Keys    needed; they are in {tmp_path / 'keys.json'}" in running.output
+    assert re.search(r"Models +toy", running.output)
     url = f"{running.url}/v1/models/toy/images/7.png"
     for headers, status in (
         ({"host": "api.example"}, 401),
