@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import numpy as np
 import onnx
 import pytest
@@ -12,6 +14,7 @@ from torch.nn import functional as F
 from tests.exported_models import lively, read_config, tiny_translator, tiny_upscaler
 from training.export.fold import fold_batch_norms
 from training.export.formats import convert
+from training.export.golden import pixels_sha256, source_picture, thumbnail
 from training.export.onnx_graph import ExportError, run_onnx
 from training.export.receptive import MAX_RADIUS, receptive_radius
 from training.export.tiles import tile_error
@@ -228,6 +231,14 @@ def test_tiles_need_their_overlap(onnx_runs, exported_repository):
     radius = card["receptive_radius"]
     assert tile_error(onnx_runs["larger"], radius, 3, 1) == card["tile_level_error"] <= 1
     assert tile_error(onnx_runs["larger"], radius - 2, 3, 1) > 1
+
+
+def test_the_card_says_what_is_made_of_a_picture_that_everybody_can_make(exported_repository, onnx_runs):
+    golden = read_config(exported_repository, "larger")[1]["golden"]
+    picture = source_picture(golden["source"]["height"], golden["source"]["width"])
+    image = onnx_runs["larger"]({"source": picture[None]})["images"][0]
+    assert golden["pixels_sha256"] == {"source": pixels_sha256(image)}
+    assert base64.b64decode(golden["thumbnails"]["source"]) == thumbnail(image).tobytes()
 
 
 def test_a_network_that_takes_other_sizes_than_it_says_is_refused():
