@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from service.tiling import plan_grid
 from tests.gateway_process import GatewayProcess
 from tests.image_files import saved
 from tests.integration.test_super_resolution import picture
@@ -129,6 +130,20 @@ def test_a_taller_image_takes_no_more(gateway: GatewayProcess, http: httpx.Clien
 def test_exact_at_any_size(http: httpx.Client, size: tuple[int, int]) -> None:
     pixels = picture(*size)
     assert np.abs(shown(enlarge(http, pixels)) - toy_image(pixels, 4)).max() <= 1
+
+
+def test_triton_puts_tiles_into_batches(toys: TritonProcess, http: httpx.Client) -> None:
+    def counted(metric: str) -> int:
+        lines = httpx.get(toys.metrics_url, trust_env=False).text.splitlines()
+        return int(
+            sum(float(line.split()[-1]) for line in lines if line.startswith(metric + '{model="larger"'))
+        )
+
+    tiles, batches = counted("nv_inference_count"), counted("nv_inference_exec_count")
+    shown(enlarge(http, picture(900, 900)))
+    tiles, batches = counted("nv_inference_count") - tiles, counted("nv_inference_exec_count") - batches
+    assert tiles == plan_grid(900, 900, 128, 1).tiles == 64
+    assert batches <= 32
 
 
 def test_tiles_grow_with_the_reach_of_a_model(http: httpx.Client) -> None:
