@@ -20,6 +20,7 @@ def perform(line: str, http: httpx.Client) -> tuple[httpx.Response, str | None]:
     """Does what curl would do with the few options that the README uses."""
     words = shlex.split(line)[1:]
     headers, body, output, url = {}, None, None, ""
+    fields, files = {}, {}
     while words:
         word = words.pop(0)
         if word == "-H":
@@ -27,17 +28,25 @@ def perform(line: str, http: httpx.Client) -> tuple[httpx.Response, str | None]:
             headers[name.strip()] = value.strip()
         elif word == "-d":
             body = words.pop(0)
+        elif word == "-F":
+            name, _, value = words.pop(0).partition("=")
+            if value == "@7.png":  # what the first call wrote
+                files[name] = http.get("/v1/models/terrain/images/7.png").content
+            else:
+                fields[name] = value
         elif word == "-o":
             output = words.pop(0)
         elif word != "-s":
             url = word
     path = url.removeprefix("localhost:8080")
     assert path.startswith("/"), url
+    if files:
+        return http.post(path, headers=headers, data=fields, files=files), output
     return http.request("GET" if body is None else "POST", path, headers=headers, content=body), output
 
 
-def test_there_are_five_calls():
-    assert len(CALLS) == 5
+def test_there_are_seven_calls():
+    assert len(CALLS) == 7
 
 
 @pytest.mark.parametrize("line", CALLS)
