@@ -21,7 +21,12 @@ _SIGN = "true for a C2PA manifest, signed with the operator's certificate"
 
 
 def _with_image(schema: dict[str, Any]) -> None:
-    """The file is a part beside the fields, which only the documentation needs to know."""
+    """For the documentation: the file is a part beside the fields, and parts are left out, never null."""
+    for field in schema["properties"].values():
+        kinds = [kind for kind in field.get("anyOf", ()) if kind != {"type": "null"}]
+        if len(kinds) == 1:
+            del field["anyOf"], field["default"]
+            field.update(kinds[0])
     image = {"type": "string", "format": "binary", "description": _IMAGE}
     schema["properties"] = {"image": image, **schema["properties"]}
     schema["required"] = ["image", *schema.get("required", ())]
