@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
-CALLS = re.findall(r"^\$ (curl .*)$", README, re.MULTILINE)
+CALLS = re.findall(r"^\$ (curl .*localhost:8080.*)$", README, re.MULTILINE)
 
 
 def perform(line: str, http: httpx.Client) -> tuple[httpx.Response, str | None]:
