@@ -124,6 +124,10 @@ def request_for(recipe: dict[str, Any]) -> GenerateRequest:
     Raises:
         NotReproducibleError: If there is no such call.
     """
+    if "source_sha256" in recipe:
+        raise NotReproducibleError(
+            "The image was made of another one, of which the recipe holds the sha256 alone."
+        )
     if unknown := sorted(set(recipe) - _FIELDS - _ABOUT):
         names = ", ".join(repr(key[:40]) for key in unknown[:5])
         raise NotReproducibleError(f"The recipe is not that of a generate call: it has {names}.")

@@ -9,10 +9,12 @@ import c2pa
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
 
 from service.images.provenance import read_provenance
 from tests.certificates import Authority, make_authority, write_credentials
 from tests.gateway_process import GatewayProcess
+from tests.image_files import saved
 from tests.integration.test_gateway_generate import generate, pixels_of
 from tests.toy_oracle import toy_pixels, toy_sha256
 from tests.triton_process import TritonProcess
@@ -68,6 +70,22 @@ def test_signed_on_request(
     again = generate(signing, media_type, seeds=[3], truncation=0.5, sign=True)
     assert again.content != response.content
     assert trusted(generate(signing, media_type, seeds=[3]).content, media_type, authority) is None
+
+
+@pytest.mark.parametrize("media_type", ["image/png", "image/jpeg", "image/webp"])
+def test_images_made_of_images(signing: httpx.Client, authority: Authority, media_type: str) -> None:
+    file = saved(Image.new("RGB", (150, 230), "red"), "PNG")
+    for call, model in (("super-resolution", "photo-x4"), ("translate", "satellite-to-relief")):
+        fields = {"model": model, "sign": "true"}
+        response = signing.post(
+            f"/v1/{call}", data=fields, files={"image": file}, headers={"accept": media_type}
+        )
+        assert response.status_code == 200, response.text
+        recipe = trusted(response.content, media_type, authority)
+        assert recipe == read_provenance(response.content).recipe
+        assert (recipe["operation"], recipe["source_size"]) == (call, [150, 230])
+        assert recipe["pixels_sha256"] == response.headers["x-pixels-sha256"]
+        assert int(response.headers["content-length"]) == len(response.content)
 
 
 def test_every_kind_of_answer(signing: httpx.Client, authority: Authority) -> None:

@@ -201,6 +201,7 @@ def test_another_digest(http: httpx.Client, triton: TritonProcess) -> None:
         ({"edits": {"smile": 3}}, "edits.smile"),
         ({"noise": 2**70}, "noise"),
         ({"rows": [1], "columns": [2]}, "not that of a generate call"),
+        ({"operation": "super-resolution", "source_sha256": "0" * 64}, "made of another one"),
         ({"x" * 9000: 1}, "not that of a generate call"),
         ({"ws_sha256": "0" * 64}, "too large"),
         ({"model": ["toy"]}, "names no model"),
