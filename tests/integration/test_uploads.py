@@ -11,6 +11,8 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from tests.gateway_process import GatewayProcess
@@ -182,3 +184,22 @@ def test_limits(start_gateway: Callable[..., GatewayProcess], triton: TritonProc
         began = time.monotonic()
         assert slow.recv(1000).startswith(b"HTTP/1.1 408")
         assert time.monotonic() - began < 5
+
+
+@settings(
+    deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None
+)
+@given(
+    cuts=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 30), st.binary(max_size=12)), max_size=4),
+    content_type=st.sampled_from(["multipart/form-data; boundary=b", 'multipart/form-data; boundary="b"']),
+)
+def test_damaged_bodies_are_the_client_s_fault(
+    http: httpx.Client, cuts: list[tuple[int, int, bytes]], content_type: str
+) -> None:
+    body = HEAD + FILE + MODEL + part("scale", b"2") + END
+    for place, length, instead in cuts:
+        body = body[:place] + instead + body[place + length :]
+    answer = post(http, body, content_type)
+    assert answer.status_code in (200, 404, 413, 415, 422), answer.text
+    if answer.status_code != 200:
+        assert answer.headers["content-type"] == "application/problem+json"
