@@ -11,8 +11,12 @@ _MOST_SEEDS = 1_000_000
 _PART = re.compile(r"(\d+)(?:\s*-\s*(\d+))?")
 
 
-def parse_seeds(text: str) -> list[int]:
+def parse_seeds(text: str, *, repeats: bool = False) -> list[int]:
     """The seeds that `text` lists, in its order; ranges include both ends.
+
+    Args:
+        text: As people write them.
+        repeats: Whether one may be there twice.
 
     Raises:
         ValueError: `text` is not such a list; the message says which part is wrong, and how.
@@ -33,7 +37,7 @@ def parse_seeds(text: str) -> list[int]:
         if len(seeds) + last - first + 1 > _MOST_SEEDS:
             raise ValueError(f"that is more than {_MOST_SEEDS:,} seeds")
         seeds.extend(range(first, last + 1))
-    for before, after in pairwise(sorted(seeds)):
+    for before, after in () if repeats else pairwise(sorted(seeds)):
         if before == after:
             raise ValueError(f"seed {after} is listed twice")
     return seeds

@@ -76,9 +76,9 @@ def test_the_client_gets_the_same_pixels_both_ways(running: Up) -> None:
     with Client(running.url) as client:
         card = client.model("toy")
         (made,) = client.generate("toy", [5], format="webp")
-        fetched = client.image("toy", 5, digest=card["digest"])
+        fetched = client.image("toy", 5, digest=card.digest)
         assert made.pixels_sha256 == fetched.pixels_sha256
-        assert made.model_digest == fetched.model_digest == card["digest"]
+        assert made.model_digest == fetched.model_digest == card.digest
         assert Image.open(io.BytesIO(made.bytes)).size == (made.width, made.height) == (16, 16)
         with pytest.raises(ProblemError) as caught:
             client.generate("toy", [-1])

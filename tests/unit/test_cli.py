@@ -20,7 +20,11 @@ def run(*arguments: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(
-    "command", ["up", "gateway", "models", "generate", "keys create", "keys list", "keys revoke"]
+    "command",
+    [
+        *("up", "gateway", "models", "load", "unload", "keys create", "keys list", "keys revoke"),
+        *("generate", "interpolate", "mix", "translate", "upscale"),
+    ],
 )
 def test_every_command_explains_itself_with_an_example(command: str) -> None:
     code, output = run(*command.split(), "--help")

@@ -40,7 +40,7 @@ _DEFAULT = Path("keys.json")
 @app.command(
     epilog="[bold]Examples[/bold]\n\n"
     "  ganserve keys create web --scope generate --scope upscale --rate 100/minute --concurrency 8\n\n"
-    "  export GANSERVE_KEY=$(ganserve keys create me --scope generate --expires 2030-01-01)"
+    "  export GANSERVE_API_KEY=$(ganserve keys create me --scope generate --expires 2030-01-01)"
 )
 def create(
     name: Annotated[str, typer.Argument(help="Who holds it; logs and metrics show this name.")],

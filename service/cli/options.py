@@ -1,0 +1,191 @@
+"""Options that several commands share, and what they mean."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from service.client import ImageFormat
+    from service.client import Noise as NoiseValue
+    from service.client.mixing import LayerGroup
+
+_GROUPS: dict[str, LayerGroup] = {"coarse": "coarse", "middle": "middle", "fine": "fine"}
+
+DEFAULT_URL = "http://localhost:8080"  # of `service.client`, which `--help` does not wait for
+
+
+class Format(str, Enum):
+    """File formats that the server encodes."""
+
+    png = "png"
+    jpeg = "jpeg"
+    webp = "webp"
+
+    @property
+    def extension(self) -> str:
+        """Of such files, with its dot."""
+        return ".jpg" if self is Format.jpeg else f".{self.value}"
+
+    @property
+    def name_for_calls(self) -> ImageFormat:
+        """As the client takes it."""
+        return self.value
+
+
+class SpaceOption(str, Enum):
+    """Where a path leads straight."""
+
+    w = "w"
+    z = "z"
+
+
+class EasingOption(str, Enum):
+    """How fast a segment is passed through."""
+
+    linear = "linear"
+    ease_in = "ease-in"
+    ease_out = "ease-out"
+    ease_in_out = "ease-in-out"
+
+
+Url = Annotated[
+    str, typer.Option("--url", envvar="GANSERVE_URL", help="Where ganserve runs.", show_default=True)
+]
+Model = Annotated[str, typer.Option(help="Name of a model; `ganserve models` lists them.")]
+Truncation = Annotated[
+    float | None,
+    typer.Option(
+        help="1 leaves the model as trained, less is more typical, 0 is its average.", show_default="1"
+    ),
+]
+TruncationCutoff = Annotated[
+    int | None, typer.Option(help="How many layers are truncated, coarsest first.", show_default="all")
+]
+Noise = Annotated[str, typer.Option(help="`const` (the model's own), `none`, or a seed for fresh noise.")]
+Label = Annotated[str | None, typer.Option(help="Class of a conditional model, by name or number.")]
+Edits = Annotated[
+    list[str] | None,
+    typer.Option("--edit", help="Amount along one of the model's directions, as NAME=AMOUNT; repeatable."),
+]
+FileFormat = Annotated[Format, typer.Option(help="Of the files.")]
+Quality = Annotated[
+    int | None, typer.Option(help="Of jpeg and webp; webp without it is lossless.", min=1, max=100)
+]
+Captions = Annotated[bool, typer.Option("--captions", help="Write seeds under the images.")]
+Sign = Annotated[
+    bool, typer.Option("--sign", help="Have the server sign the files, if it has a certificate (C2PA).")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Make files again that are there already.")]
+Wait = Annotated[
+    float | None,
+    typer.Option(help="Seconds that the server may take for an answer.", min=1, show_default="its own limit"),
+]
+Folder = Annotated[
+    Path, typer.Option("--out", help="Folder for the files, made if need be.", file_okay=False)
+]
+
+
+def noise_of(text: str) -> NoiseValue:
+    """The value of `--noise`.
+
+    Args:
+        text: As typed.
+
+    Raises:
+        typer.BadParameter: It is none.
+    """
+    if text == "const":
+        return "const"
+    if text == "none":
+        return "none"
+    if text.isascii() and text.isdigit():
+        return int(text)
+    raise typer.BadParameter(f"{text!r} is not `const`, `none` or a seed", param_hint="--noise")
+
+
+def edits_of(texts: list[str] | None) -> dict[str, float] | None:
+    """The values of `--edit`.
+
+    Args:
+        texts: As typed.
+
+    Raises:
+        typer.BadParameter: One is not NAME=AMOUNT.
+    """
+    edits = {}
+    for text in texts or ():
+        name, _, amount = text.rpartition("=")
+        try:
+            edits[name] = float(amount)
+        except ValueError:
+            name = ""
+        if not name:
+            raise typer.BadParameter(
+                f"{text!r} is not NAME=AMOUNT, such as direction-01=2.5", param_hint="--edit"
+            )
+    return edits or None
+
+
+def seeds_of(text: str, option: str, *, repeats: bool = False) -> list[int]:
+    """Seeds of a list like `0-15,40`.
+
+    Args:
+        text: As typed.
+        option: Where it was typed.
+        repeats: Whether one may be there twice.
+
+    Raises:
+        typer.BadParameter: It is no such list.
+    """
+    from service.seeds import parse_seeds
+
+    try:
+        return parse_seeds(text, repeats=repeats)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
+
+
+def layers_of(text: str) -> LayerGroup | list[LayerGroup | int]:
+    """The value of `--layers`.
+
+    Args:
+        text: As typed: groups and numbers of layers, with commas.
+
+    Raises:
+        typer.BadParameter: It is neither.
+    """
+    layers: list[LayerGroup | int] = []
+    for part in (part.strip() for part in text.split(",")):
+        if part in _GROUPS:
+            layers.append(_GROUPS[part])
+        elif part.isascii() and part.isdigit():
+            layers.append(int(part))
+        else:
+            raise typer.BadParameter(
+                f"{part!r} is neither coarse, middle, fine nor the number of a layer", param_hint="--layers"
+            )
+    return layers
+
+
+def format_of(path: Path, formats: dict[str, str], option: str = "--out") -> str:
+    """The format that a file's name asks for.
+
+    Args:
+        path: The file.
+        formats: By suffix.
+        option: Where it was typed.
+
+    Raises:
+        typer.BadParameter: The suffix is none of them.
+    """
+    try:
+        return formats[path.suffix.lower()]
+    except KeyError:
+        known = ", ".join(formats)
+        raise typer.BadParameter(
+            f"{path.name!r} ends in none of {known}, and a folder's name has no suffix", param_hint=option
+        ) from None

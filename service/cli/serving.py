@@ -1,0 +1,109 @@
+"""`ganserve up` and `ganserve gateway`."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from service.cli.asking import fail
+
+if TYPE_CHECKING:
+    from service.settings import Settings
+
+
+def up(
+    models: Annotated[
+        Path | None, typer.Option("--models", help="Folder of models.", show_default="model_repository")
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address the gateway listens on.", show_default="127.0.0.1")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port the gateway listens on.", show_default="8080", min=1, max=65535)
+    ] = None,
+    triton_grpc_port: Annotated[
+        int | None,
+        typer.Option(help="Port of Triton's gRPC endpoint.", show_default="8001", min=1, max=65535),
+    ] = None,
+    triton_http_port: Annotated[
+        int | None,
+        typer.Option(help="Port of Triton's HTTP endpoint.", show_default="8000", min=1, max=65535),
+    ] = None,
+    triton_metrics_port: Annotated[
+        int | None, typer.Option(help="Port of Triton's metrics.", show_default="8002", min=1, max=65535)
+    ] = None,
+    keys_file: Annotated[
+        Path | None,
+        typer.Option(help="File of API keys; `ganserve keys` makes them.", show_default="nobody needs a key"),
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Print Triton's log too.")] = False,
+) -> None:
+    """Start Triton and the gateway on this machine; Ctrl-C stops both."""
+    flags: dict[str, Any] = {
+        "model_repository": models,
+        "host": host,
+        "port": port,
+        "triton_grpc_port": triton_grpc_port,
+        "triton_http_port": triton_http_port,
+        "triton_metrics_port": triton_metrics_port,
+        "keys_file": None if keys_file is None else keys_file.absolute(),
+    }
+    # JSON lines are for log collectors; a person at a terminal gets text, unless told otherwise.
+    settings = _settings({"log_format": "console"} if sys.stdout.isatty() else {}, flags)
+    _check_startup(settings)
+    from service.embedded.supervisor import Supervisor, SupervisorError
+
+    def say(message: str) -> None:
+        print(message, flush=True)
+
+    try:
+        Supervisor(settings, say=say, verbose=verbose).run()
+    except SupervisorError as error:
+        fail(str(error))
+
+
+def gateway() -> None:
+    """Run the gateway alone, before a Triton that runs elsewhere; for containers.
+
+    Everything is set by environment variables GANSERVE_….
+    """
+    settings = _settings({}, {})
+    _check_startup(settings)
+    from service.server import serve
+
+    serve(settings)
+
+
+def _settings(defaults: dict[str, Any], flags: dict[str, Any]) -> Settings:
+    """Settings from flags, then the environment, then `defaults`; exits if they are wrong."""
+    if importlib.util.find_spec("pydantic_settings") is None:
+        fail("This needs the service's dependencies; install them with: pip install 'ganserve[serve,cpu]'.")
+    from pydantic import ValidationError
+
+    from service.settings import Settings
+
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        settings = Settings(**given)
+        missing = {name: value for name, value in defaults.items() if name not in settings.model_fields_set}
+        return Settings(**given, **missing) if missing else settings
+    except ValidationError as error:
+        fail(
+            "\n".join(
+                f"GANSERVE_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']} (it is {e['input']!r})."
+                for e in error.errors()
+            )
+        )
+
+
+def _check_startup(settings: Settings) -> None:
+    """Exits if the gateway would not start, or serve everybody without that being said."""
+    from service.exposure import startup_problem
+
+    problem = startup_problem(settings)
+    if problem is not None:
+        fail(problem)

@@ -1,0 +1,232 @@
+"""Calls as values: what is sent, and how the answer is read. The clients only differ in how they send."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from os import PathLike
+from pathlib import Path
+from typing import IO, Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
+
+import httpx
+
+from service.client.errors import UnexpectedAnswerError
+from service.client.results import Latent, Styles
+
+ImageFormat = Literal["png", "jpeg", "webp"]
+Noise = Literal["const", "none"] | int
+Source = int | Styles | Latent
+"""A seed, styles, or either with parameters of its own."""
+
+Result = TypeVar("Result")
+Item = TypeVar("Item")
+
+# The server is to say that the time is over; whoever hangs up just before never learns why.
+_GRACE_SECONDS = 5.0
+
+
+@runtime_checkable
+class SavesItself(Protocol):
+    """An image of Pillow."""
+
+    def save(self, fp: IO[bytes], format: str) -> None:
+        """Writes a file."""
+
+
+ImageSource = bytes | str | PathLike[str] | IO[bytes] | SavesItself
+"""An image to send: the file's bytes, its path, an opened file, or an image of Pillow (sent as PNG)."""
+
+
+@dataclass(frozen=True)
+class Call(Generic[Result]):
+    """One call.
+
+    Attributes:
+        method: Of HTTP.
+        path: Escaped.
+        read: Makes the result of a successful answer.
+        query: Without what is None.
+        body: JSON; without what is None.
+        form: Text fields that go beside an image.
+        image: Sent with `form`.
+        accept: Which kind of answer.
+        wait: Longest time that the server may take, in seconds.
+        repeatable: Whether a call that got no answer may be sent again.
+    """
+
+    method: str
+    path: str
+    read: Callable[[httpx.Response], Result]
+    query: Mapping[str, Any] | None = None
+    body: Mapping[str, Any] | None = None
+    form: Mapping[str, Any] | None = None
+    image: ImageSource | None = None
+    accept: str | None = None
+    wait: float | None = None
+    repeatable: bool = True
+
+    def load(self) -> bytes | None:
+        """The image to send, which may have to be read from disk.
+
+        Raises:
+            OSError: The file cannot be read.
+        """
+        return None if self.image is None else _read(self.image)
+
+    def request(self, client: httpx.Client | httpx.AsyncClient, image: bytes | None) -> httpx.Request:
+        """What is sent.
+
+        Args:
+            client: Who sends it.
+            image: What `load` returned.
+
+        Returns:
+            The request.
+        """
+        headers = {} if self.accept is None else {"accept": self.accept}
+        timeout = client.timeout
+        if self.wait is not None:
+            seconds = max(1, math.ceil(self.wait))
+            headers["prefer"] = f"wait={seconds}"
+            read = None if timeout.read is None else max(timeout.read, seconds + _GRACE_SECONDS)
+            timeout = httpx.Timeout(
+                connect=timeout.connect, read=read, write=timeout.write, pool=timeout.pool
+            )
+        sent: dict[str, Any] = {}
+        if self.body is not None:
+            sent["json"] = given(self.body)
+        if image is not None:
+            sent["files"] = {"image": image}
+            sent["data"] = {name: _text(value) for name, value in given(self.form or {}).items()}
+        if self.query is not None:
+            sent["params"] = given(self.query)
+        return client.build_request(self.method, self.path, headers=headers, timeout=timeout, **sent)
+
+    def result(self, response: httpx.Response) -> Result:
+        """What the call returns.
+
+        Args:
+            response: A success, read.
+
+        Returns:
+            The result.
+
+        Raises:
+            UnexpectedAnswerError: If it is not what a ganserve answers.
+        """
+        try:
+            return self.read(response)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise UnexpectedAnswerError(
+                f"{response.url} did not answer as a ganserve does: {type(error).__name__}: {error}"
+            ) from error
+
+
+@dataclass(frozen=True)
+class Stream(Generic[Item]):
+    """One call that is answered with events.
+
+    Attributes:
+        call: What is sent; its answer is read event by event instead.
+        event: The name of the events that carry an item; `error` and `done` end every stream.
+        item: Makes an item of such an event's data and the model's digest.
+    """
+
+    call: Call[None]
+    event: str
+    item: Callable[[Mapping[str, Any], str], Item]
+
+
+def given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What is not None: the rest is left to the server.
+
+    Args:
+        values: By name.
+    """
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def quoted(name: str) -> str:
+    """A name as one segment of a path.
+
+    Args:
+        name: Any text.
+    """
+    return httpx.URL(path=f"/{name}").raw_path.decode("ascii")[1:].replace("/", "%2F").replace("?", "%3F")
+
+
+def source_json(source: Source) -> int | dict[str, Any]:
+    """A latent as the calls take it.
+
+    Args:
+        source: A seed, styles, or either with parameters.
+    """
+    if isinstance(source, Styles):
+        return {"ws": source.base64()}
+    if isinstance(source, Latent):
+        return given(
+            {
+                "seed": source.seed,
+                "ws": None if source.ws is None else source.ws.base64(),
+                "truncation": source.truncation,
+                "truncation_cutoff": source.truncation_cutoff,
+                "label": source.label,
+                "edits": None if source.edits is None else dict(source.edits),
+            }
+        )
+    return int(source)
+
+
+def styling(
+    truncation: float | None,
+    truncation_cutoff: int | None,
+    noise: Noise | None,
+    label: int | str | None,
+    edits: Mapping[str, float] | None,
+) -> dict[str, Any]:
+    """Fields that say how a latent becomes an image.
+
+    Args:
+        truncation: None, like the others, leaves it to the server.
+        truncation_cutoff: How many layers are truncated.
+        noise: As calls take it.
+        label: Class.
+        edits: Amount by name of a direction.
+    """
+    return {
+        "truncation": truncation,
+        "truncation_cutoff": truncation_cutoff,
+        "noise": None if noise == "const" else noise,
+        "label": label,
+        "edits": dict(edits) if edits else None,
+    }
+
+
+def with_self(build: Callable[..., Any]) -> inspect.Signature:
+    """The signature of a method that is made of a function; for `help()`.
+
+    Args:
+        build: The function.
+    """
+    signature = inspect.signature(build)
+    this = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+    return signature.replace(parameters=[this, *signature.parameters.values()])
+
+
+def _read(image: ImageSource) -> bytes:
+    if isinstance(image, bytes):
+        return image
+    if isinstance(image, (str, PathLike)):
+        return Path(image).read_bytes()
+    if isinstance(image, SavesItself):
+        file = BytesIO()
+        image.save(file, "PNG")
+        return file.getvalue()
+    return image.read()
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

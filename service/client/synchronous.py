@@ -1,0 +1,164 @@
+"""The client that waits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from functools import wraps
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import httpx
+
+from service.client import generators, images, mixing
+from service.client import models as model_calls
+from service.client.call import Call, Stream, with_self
+from service.client.endpoint import DEFAULT_URL, endpoint_of
+from service.client.errors import broken
+from service.client.events import EventReader
+from service.client.retrying import Attempts
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
+Item = TypeVar("Item")
+
+
+def _answered(build: Callable[P, Call[Result]]) -> Callable[Concatenate[Client, P], Result]:
+    @wraps(build)
+    def method(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> Result:
+        return self.send(build(*args, **kwargs))
+
+    method.__signature__ = with_self(build)  # type: ignore[attr-defined]  # what `inspect` looks for
+    return method
+
+
+def _streamed(
+    build: Callable[P, Stream[Item]],
+) -> Callable[Concatenate[Client, P], Generator[Item, None, None]]:
+    @wraps(build)
+    def method(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> Generator[Item, None, None]:
+        return self.stream(build(*args, **kwargs))
+
+    method.__signature__ = with_self(build)  # type: ignore[attr-defined]  # what `inspect` looks for
+    return method
+
+
+class Client:
+    """A connection to one ganserve; a context manager.
+
+    Calls answered with 503 or 429 are repeated after the time that the answer's Retry-After asks for, and so
+    are calls whose connection broke. `AsyncClient` has the same calls.
+    """
+
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        *,
+        key: str | None = None,
+        timeout: float = 60,
+        retry_seconds: float = 30,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        """Connect lazily: nothing is sent before the first call.
+
+        Args:
+            url: Where the gateway listens.
+            key: API key, where one is needed; GANSERVE_API_KEY if left out.
+            timeout: Longest wait for any one answer, in seconds; longer for calls with a longer `wait`.
+            retry_seconds: Longest time spent on waiting to repeat one call; 0 never repeats.
+            transport: Another way to send requests, as httpx has them.
+
+        Raises:
+            ValueError: The URL or the key cannot be one.
+        """
+        endpoint = endpoint_of(url, key)
+        self.url = endpoint.url
+        self._retry_seconds = retry_seconds
+        self._has_answered = False
+        self._http = httpx.Client(
+            base_url=endpoint.url, headers=endpoint.headers, timeout=timeout, transport=transport
+        )
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    models = _answered(model_calls.models)
+    model = _answered(model_calls.model)
+    load = _answered(model_calls.load)
+    unload = _answered(model_calls.unload)
+    generate = _answered(generators.generate)
+    sheet = _answered(generators.sheet)
+    image = _answered(generators.image)
+    interpolate = _answered(mixing.interpolate)
+    interpolate_frames = _streamed(mixing.interpolate_frames)
+    style_mix = _answered(mixing.style_mix)
+    style_mix_images = _answered(mixing.style_mix_images)
+    latents = _answered(mixing.latents)
+    translate = _answered(images.translate)
+    upscale = _answered(images.upscale)
+
+    def send(self, call: Call[Result]) -> Result:
+        """Carry out a call.
+
+        Args:
+            call: What is sent.
+
+        Returns:
+            What its answer holds.
+
+        Raises:
+            ClientError: There was no answer, or none that was asked for.
+        """
+        return call.result(self._answer(call, stream=False))
+
+    def stream(self, stream: Stream[Item]) -> Generator[Item, None, None]:
+        """Carry out a call whose answer is read as it arrives.
+
+        Args:
+            stream: What is sent.
+
+        Yields:
+            Its items.
+
+        Raises:
+            ClientError: There was no answer, or none that was asked for.
+        """
+        answer = self._answer(stream.call, stream=True)
+        reader = EventReader(stream, self.url, answer.headers.get("x-model-digest", ""))
+        try:
+            for chunk in answer.iter_bytes():
+                yield from reader.feed(chunk)
+        except httpx.RequestError as error:
+            raise broken(self.url, error) from error
+        finally:
+            answer.close()
+        reader.finish()
+
+    def _answer(self, call: Call[Any], *, stream: bool) -> httpx.Response:
+        image = call.load()
+        attempts = Attempts(self.url, self._retry_seconds, repeatable=call.repeatable)
+        while True:
+            try:
+                answer = self._http.send(call.request(self._http, image), stream=stream)
+                if not answer.is_success:
+                    answer.read()
+            except httpx.RequestError as error:
+                pause = attempts.after_error(error, answered_before=self._has_answered)
+            else:
+                self._has_answered = True
+                if answer.is_success:
+                    return answer
+                pause = attempts.after_answer(answer)
+            time.sleep(pause)
