@@ -84,8 +84,8 @@ def test_every_example_works(http: httpx.Client, path: str, method: str, operati
             assert response.status_code == 200, (name, accept, response.text)
             if accept != "*/*":
                 assert response.headers["content-type"].partition(";")[0] == accept
-    if path.endswith("/unload"):  # the other examples need it
-        assert http.post(path.replace("/unload", "/load")).status_code == 200
+            if path.endswith("/unload"):  # the other examples need it
+                assert http.post(path.replace("/unload", "/load")).status_code == 200
 
 
 def test_a_page_to_read_that_loads_nothing(http: httpx.Client) -> None:
