@@ -1,0 +1,15 @@
+"""Twenty seconds of what `make soak` does for ten minutes."""
+
+from tests.benchmarks.soak import Plan, soak
+from tests.benchmarks.soak_report import report
+
+
+def test_everything_at_once() -> None:
+    soaked = soak(Plan(seconds=20, clients=24, reload_seconds=4, sample_seconds=0.5))
+    text = report(soaked)
+    assert not soaked.wrong, text
+    assert soaked.reloads >= 1, text
+    answered = {name for name, outcomes in soaked.outcomes.items() if outcomes["200"] or name == "bad input"}
+    assert answered == soaked.outcomes.keys(), text
+    assert sum(outcomes["hung up"] for outcomes in soaked.outcomes.values()) > 0, text
+    assert soaked.growth("gateway") < 20e6, text
