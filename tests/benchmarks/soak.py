@@ -7,8 +7,8 @@ Clients send a mix of all calls, hang up early now and then, and send what has t
 model is reloaded with other weights and another is unloaded and loaded. Before that each call is made alone,
 on idle servers, for each version of its model; images of seeds are also computed with ONNX Runtime alone.
 Every later answer has to have these pixels. The exit status is 1 if one had not, or if something else was
-answered than should be. Latencies are the gateway's own, from `server-timing`, since clients that decode and compare all
-they get keep themselves waiting.
+answered than should be. Latencies are the gateway's own, from `server-timing`, since clients that decode and
+compare all they get keep themselves waiting.
 """
 
 from __future__ import annotations

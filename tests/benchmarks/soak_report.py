@@ -110,9 +110,8 @@ def _head(soaked: Soaked) -> str:
 
 
 def _latencies(soaked: Soaked) -> list[str]:
-    lines = [
-        f"{'milliseconds in the gateway':34} {'model':22} {'count':>6} {'p50':>7} {'p95':>7} {'p99':>7} {'bound':>7}"
-    ]
+    columns = " ".join(f"{column:>7}" for column in ("p50", "p95", "p99", "bound"))
+    lines = [f"{'milliseconds in the gateway':34} {'model':22} {'count':>6} {columns}"]
     within = True
     for (name, model), values in sorted(soaked.latencies.items()):
         cells = " ".join(f"{percentile(values, percent) * 1e3:7.0f}" for percent in (50, 95, 99))
@@ -124,9 +123,9 @@ def _latencies(soaked: Soaked) -> list[str]:
         lines.append(f"  {name:32} {model:22} {len(values):6} {cells} {bound}".rstrip())
     waited = " / ".join(f"{percentile(soaked.waited, percent) * 1e3:.0f}" for percent in (50, 95, 99))
     lines += [
-        f"  bound: a queue of {soaked.queue_limit} images, at the slowest rate at which the model's images were "
-        f"answered over {WINDOW:.0f} s;",
-        f"  {'every' if within else 'not every'} p99 is within it. Animations take several turns and have none.",
+        f"  bound: a queue of {soaked.queue_limit} images at the slowest rate at which images of the model",
+        f"  were answered over {WINDOW:.0f} s; {'every' if within else 'not every'} p99 is within it. "
+        "Animations take several turns and have none.",
         f"  The clients, which decode and compare what they get on the same cores, waited {waited} ms.",
     ]
     return lines
