@@ -6,7 +6,7 @@ run with the base dependencies alone.
 
 import typer
 
-from service.cli import animate, generate, keys, mix, models, serving, uploads
+from service.cli import animate, generate, keys, mix, models, serving, uploads, verify
 
 app = typer.Typer(
     name="ganserve",
@@ -49,7 +49,7 @@ app.command(
     epilog=_examples(
         "ganserve generate --model terrain --seeds 0-15 --out images",
         "ganserve generate --model terrain --seeds 0-63 --out images --sheet --captions",
-        "ganserve generate --model digits --label 3 --seeds 3,7,40-44 --truncation 0.7 --out images",
+        "ganserve generate --model terrain --seeds 3,7,40-44 --truncation 0.7 --noise none --out images",
         "ganserve generate --model terrain --seeds 7 --edit direction-01=2.5 --out images",
         "ganserve generate --model terrain --seeds 0-3 --save-ws styles.npy --out images",
         "ganserve generate --model terrain --ws styles.npy --out again",
@@ -85,6 +85,11 @@ app.command(
         "ganserve upscale 'photos/**/*.jpg' --model photo-x4 --scale 2.5 --format webp --out large",
     ),
 )(uploads.upscale)
+
+app.command(
+    rich_help_panel=_IMAGES,
+    epilog=_examples("ganserve verify image.png", "ganserve verify *.png --reproduce"),
+)(verify.verify)
 
 app.command(
     "models",

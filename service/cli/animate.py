@@ -145,6 +145,7 @@ def _write_frames(
                 progress.advance(task)
                 if not missing:
                     break
+            progress.update(task, completed=count)
     print(summary(made, kept, out))
 
 

@@ -69,12 +69,12 @@ async def run(
             result = await send(client, item.source)
         except OSError as error:
             outcome.failed.append(item.source)
-            on_failure(f"{item.source}: {error.strerror or error}")
+            on_failure(f"{_shown(item.source)}: {error.strerror or error}.")
         except ClientError as error:
             if not isinstance(error, ProblemError) or error.status in _OF_EVERY_IMAGE:
                 raise _StopError(sentence(url, error)) from error
             outcome.failed.append(item.source)
-            on_failure(f"{item.source}: {sentence(url, error)}")
+            on_failure(f"{_shown(item.source)}: {sentence(url, error)}")
         else:
             try:
                 # In a thread, where Ctrl-C does not reach it.
@@ -98,6 +98,11 @@ async def run(
             for worker in workers:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
+
+
+def _shown(path: Path) -> Path:
+    """As somebody would type it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _write(result: File, path: Path, outcome: Outcome) -> None:

@@ -49,14 +49,14 @@ def unload(name: Name, url: Url = DEFAULT_URL, wait: Wait = None) -> None:
 
 
 def _print_table(cards: list[ModelCard]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("Model", "Kind", "Family", "Pixels", "State", "Digest", box=None, pad_edge=False)
+    rows = [("Model", "Kind", "Family", "Pixels", "State", "Digest")]
     for card in cards:
         pixels = f"{card.resolution}×{card.resolution}" if card.resolution else ""
-        table.add_row(card.name, card.kind, card.family or "", pixels, card.state, card.digest[:12])
-    Console().print(table)
+        rows.append((card.name, card.kind, card.family or "", pixels, card.state, card.digest[:12]))
+    # No table that fits itself to the terminal: a name that was shortened names nothing.
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _print_card(card: ModelCard) -> None:

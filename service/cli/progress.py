@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
 
 class _RateColumn(ProgressColumn):
+    """Files a second and the time that is left.
+
+    Over the whole run: files come in bursts, of which Rich's own estimate makes thousands a second.
+    """
+
     def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        if not speed:
+        if not task.completed or not task.elapsed:
             return Text("")
-        return Text(
-            f"{speed:.1f}/s" if speed >= 1 else f"{1 / speed:.1f} s each", style="progress.data.speed"
-        )
+        rate = task.completed / task.elapsed
+        text = f"{rate:.1f}/s" if rate >= 1 else f"{1 / rate:.1f} s each"
+        if task.remaining:
+            text += f", {timedelta(seconds=round(task.remaining / rate))} left"
+        return Text(text, style="progress.remaining")
 
 
 def progress_bar() -> Progress:
@@ -32,7 +32,6 @@ def progress_bar() -> Progress:
         BarColumn(),
         MofNCompleteColumn(),
         _RateColumn(),
-        TimeRemainingColumn(),
         console=Console(stderr=True),
     )
 

@@ -221,4 +221,4 @@ def _check_model(url: str, model: str, kind: str) -> None:
         if card.kind != kind:
             fitting = [one.name for one in client.models() if one.kind == kind]
             hint = f"give one of these: {', '.join(fitting)}" if fitting else "none is served"
-            fail(f"{model} is a {card.kind}, and this needs a {kind}; {hint}.")
+            fail(f"{model} is a {card.kind}, no {kind}; {hint}.")

@@ -11,7 +11,16 @@ from service.client.asynchronous import AsyncClient
 from service.client.call import ImageFormat, ImageSource, Noise, Source
 from service.client.endpoint import DEFAULT_URL
 from service.client.errors import ClientError, ProblemError, UnexpectedAnswerError, UnreachableError
-from service.client.results import File, Frame, GeneratedImage, Latent, MixedImage, ModelCard, Styles
+from service.client.results import (
+    File,
+    Frame,
+    GeneratedImage,
+    Latent,
+    MixedImage,
+    ModelCard,
+    Styles,
+    Verification,
+)
 from service.client.synchronous import Client
 
 __all__ = [
@@ -33,4 +42,5 @@ __all__ = [
     "Styles",
     "UnexpectedAnswerError",
     "UnreachableError",
+    "Verification",
 ]

@@ -110,6 +110,7 @@ class AsyncClient:
     latents = _answered(mixing.latents)
     translate = _answered(images.translate)
     upscale = _answered(images.upscale)
+    verify = _answered(images.verify)
 
     async def send(self, call: Call[Result]) -> Result:
         """Carry out a call.

@@ -7,6 +7,8 @@ from typing import Any
 
 import httpx
 
+_LONGEST_HINT = 300
+
 
 class ClientError(Exception):
     """Base class of everything the client raises."""
@@ -39,11 +41,21 @@ class ProblemError(ClientError):
         self.detail = str(body.get("detail", ""))
         errors = body.get("errors")
         fields = [
-            f"{error.get('field')}: {error.get('detail')}"
+            _field(error)
             for error in (errors if isinstance(errors, list) else [])
             if isinstance(error, Mapping)
         ]
-        super().__init__(". ".join(part.rstrip(".") for part in (self.title, self.detail, *fields) if part))
+        # The detail of a request that is not valid only counts what the fields say.
+        said = (self.title, *(fields or (self.detail,)))
+        super().__init__(". ".join(part.rstrip(".") for part in said if part))
+
+
+def _field(error: Mapping[str, Any]) -> str:
+    text = f"{error.get('field')}: {str(error.get('detail')).rstrip('.')}"
+    accepted = error.get("accepted")
+    if isinstance(accepted, list):
+        accepted = ", ".join(map(str, accepted))
+    return f"{text} (accepted: {accepted})" if accepted and len(str(accepted)) <= _LONGEST_HINT else text
 
 
 def problem_of(response: httpx.Response) -> ProblemError:

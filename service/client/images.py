@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from service.client.call import Call, ImageFormat, ImageSource
-from service.client.results import File, file_of
+from service.client.results import File, Verification, file_of, verification_of
 
 Fit = Literal["native", "resize", "pad", "crop"]
 Alpha = Literal["flatten", "keep", "drop"]
@@ -105,3 +105,27 @@ def upscale(
         "sign": sign or None,
     }
     return Call("POST", "/v1/super-resolution", file_of, form=form, image=image, wait=wait)
+
+
+def verify(image: ImageSource, *, reproduce: bool = False, wait: float | None = None) -> Call[Verification]:
+    """Which model, seed and parameters made a file, as it says itself, and what of that holds.
+
+    Args:
+        image: The file's bytes, its path, or an opened file; an image of Pillow has lost what it said.
+        reproduce: Have the image made again from its recipe and compared, if its model is still served.
+        wait: Longest time the server may take, in seconds, instead of its own deadline.
+
+    Raises:
+        UnreachableError: There was no answer.
+        ProblemError: The server refused.
+        OSError: The image cannot be read.
+    """
+    form = {"reproduce": reproduce}
+    return Call(
+        "POST",
+        "/v1/verify",
+        lambda answer: verification_of(answer.json()),
+        form=form,
+        image=image,
+        wait=wait,
+    )

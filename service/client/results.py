@@ -180,6 +180,23 @@ class ModelCard:
     card: Mapping[str, Any] = field(repr=False)
 
 
+@dataclass(frozen=True)
+class Verification:
+    """What a file says about its making, and what of that holds.
+
+    Attributes:
+        verdict: `authentic`, `altered`, `unsigned-claim`, `other-provenance` or `no-provenance`.
+        explanation: One sentence on it.
+        recipe: What the file says made it; None if it says nothing.
+        report: Everything the server says, as plain JSON values.
+    """
+
+    verdict: str
+    explanation: str
+    recipe: Mapping[str, Any] | None
+    report: Mapping[str, Any] = field(repr=False)
+
+
 def file_members(item: Mapping[str, Any], model_digest: str) -> dict[str, Any]:
     """Members of `File` from an object of a JSON answer.
 
@@ -246,3 +263,12 @@ def styles_of(text: str, shape: list[int], seed: int | None = None) -> Styles:
         seed: What they are of, if the answer says so.
     """
     return Styles(base64.b64decode(text), (shape[0], shape[1]), seed)
+
+
+def verification_of(report: Mapping[str, Any]) -> Verification:
+    """A verdict from a JSON answer.
+
+    Args:
+        report: All of it.
+    """
+    return Verification(report["verdict"], report["explanation"], report["recipe"], report)

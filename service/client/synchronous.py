@@ -108,6 +108,7 @@ class Client:
     latents = _answered(mixing.latents)
     translate = _answered(images.translate)
     upscale = _answered(images.upscale)
+    verify = _answered(images.verify)
 
     def send(self, call: Call[Result]) -> Result:
         """Carry out a call.

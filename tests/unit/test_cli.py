@@ -23,7 +23,7 @@ def run(*arguments: str) -> tuple[int, str]:
     "command",
     [
         *("up", "gateway", "models", "load", "unload", "keys create", "keys list", "keys revoke"),
-        *("generate", "interpolate", "mix", "translate", "upscale"),
+        *("generate", "interpolate", "mix", "translate", "upscale", "verify"),
     ],
 )
 def test_every_command_explains_itself_with_an_example(command: str) -> None:

@@ -133,7 +133,7 @@ def test_a_sheet_is_asked_for_as_an_image() -> None:
 def test_a_problem_becomes_an_exception_with_its_fields() -> None:
     with pytest.raises(ProblemError) as caught:
         connect(lambda _: httpx.Response(422, json=PROBLEM)).models()
-    assert str(caught.value) == "Not valid. The body is not valid. seeds.0: too small"
+    assert str(caught.value) == "Not valid. seeds.0: too small (accepted: 0 to 9)"
     assert (caught.value.status, caught.value.type) == (422, "/problems/validation")
 
 
