@@ -50,6 +50,7 @@ app.command(
         "ganserve generate --model terrain --seeds 0-15 --out images",
         "ganserve generate --model terrain --seeds 0-63 --out images --sheet --captions",
         "ganserve generate --model terrain --seeds 3,7,40-44 --truncation 0.7 --noise none --out images",
+        "ganserve generate --model emoji --label Objects --seeds 0-15 --out images",
         "ganserve generate --model terrain --seeds 7 --edit direction-01=2.5 --out images",
         "ganserve generate --model terrain --seeds 0-3 --save-ws styles.npy --out images",
         "ganserve generate --model terrain --ws styles.npy --out again",

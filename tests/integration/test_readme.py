@@ -1,61 +1,144 @@
-"""The README's calls do what the README says."""
+"""What the README shows works as it is shown."""
 
 from __future__ import annotations
 
-import io
 import json
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx
 import pytest
 from PIL import Image
 
+from tests.gateway_process import GatewayProcess
+
 README = (Path(__file__).parents[2] / "README.md").read_text()
-CALLS = re.findall(r"^\$ (curl .*localhost:8080.*)$", README, re.MULTILINE)
+SECTIONS = dict(re.findall(r"^##+ (.*)\n((?:(?!^##+ ).*\n?)*)", README, re.MULTILINE))
+BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+CLIENT = r"ganserve (generate|interpolate|mix|models|translate|upscale|verify) "
+RUN = re.compile(rf"curl -s '?localhost:8080/|{CLIENT}")
+# What installs, trains or serves has tests of its own.
+NOT_RUN = re.compile(
+    r"make |\.venv/bin/gantrain |\.venv/bin/ganserve (keys create|up) |curl -s gateway:8080/"
+)
+IMAGES = (".png", ".webp", ".gif", ".jpg")
 
 
-def perform(line: str, http: httpx.Client) -> tuple[httpx.Response, str | None]:
+def steps(body: str) -> list[tuple[str, str]]:
+    """What a section has its readers run, in order: ("python", code) or ("console", line)."""
+    found = []
+    for kind, text in BLOCK.findall(body):
+        if kind == "python":
+            found.append((kind, text))
+            continue
+        for line in text.splitlines():
+            assert line.startswith("$ "), f"not a command: {line}"
+            command = f"{line[2:]} "
+            assert bool(RUN.match(command)) != bool(NOT_RUN.match(command)), line
+            if RUN.match(command):
+                found.append((kind, line[2:]))
+    return found
+
+
+def curl(line: str, http: httpx.Client) -> None:
     """Does what curl would do with the few options that the README uses."""
     words = shlex.split(line)[1:]
-    headers, body, output, url = {}, None, None, ""
-    fields, files = {}, {}
+    headers, form, files, output, path = {}, {}, {}, None, ""
+    sent: dict = {}
     while words:
         word = words.pop(0)
         if word == "-H":
             name, _, value = words.pop(0).partition(":")
             headers[name.strip()] = value.strip()
         elif word == "-d":
-            body = words.pop(0)
+            sent["content"] = words.pop(0)
         elif word == "-F":
             name, _, value = words.pop(0).partition("=")
-            if value == "@7.png":  # what the first call wrote
-                files[name] = http.get("/v1/models/terrain/images/7.png").content
+            if value.startswith("@"):
+                files[name] = Path(value[1:]).read_bytes()
             else:
-                fields[name] = value
+                form[name] = value
         elif word == "-o":
             output = words.pop(0)
         elif word != "-s":
-            url = word
-    path = url.removeprefix("localhost:8080")
-    assert path.startswith("/"), url
+            path = word.removeprefix("localhost:8080")
     if files:
-        return http.post(path, headers=headers, data=fields, files=files), output
-    return http.request("GET" if body is None else "POST", path, headers=headers, content=body), output
-
-
-def test_there_are_seven_calls():
-    assert len(CALLS) == 7
-
-
-@pytest.mark.parametrize("line", CALLS)
-def test_call(line, http):
-    response, output = perform(line, http)
+        sent |= {"data": form, "files": files}
+    response = http.request("POST" if sent else "GET", path, headers=headers, **sent)
     assert response.status_code == 200, response.text
     if output is None:
-        assert json.loads(response.content)["data"]
+        assert json.loads(response.content)
     else:
-        image = Image.open(io.BytesIO(response.content))
-        assert f"image/{Path(output).suffix[1:]}" == response.headers["content-type"]
-        assert image.width == (64 if "7" in output else image.width)
+        assert response.headers["content-type"] == f"image/{Path(output).suffix[1:]}"
+        Path(output).write_bytes(response.content)
+
+
+def execute(arguments: list[str], gateway: GatewayProcess) -> None:
+    """Runs Python in the current folder."""
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        env={**os.environ, "GANSERVE_URL": gateway.url, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where somebody has some images; the current folder."""
+    for name in ("photo.jpg", "photos/1.jpg", "photos/more/2.png", "drawing.png", "drawings/1.png"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.radial_gradient("L").convert("RGB").resize((24, 20)).save(path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("title", [title for title, body in SECTIONS.items() if steps(body)])
+def test_section(title: str, folder: Path, http: httpx.Client, gateway: GatewayProcess) -> None:
+    before = set(folder.rglob("*"))
+    for kind, text in steps(SECTIONS[title]):
+        if kind == "python":
+            execute(["-c", text.replace("http://localhost:8080", gateway.url)], gateway)
+        elif text.startswith("curl"):
+            curl(text, http)
+        else:
+            execute(["-m", "service.cli", *shlex.split(text)[1:]], gateway)
+    made = [path for path in folder.rglob("*") if path not in before and path.suffix in IMAGES]
+    assert made
+    for path in made:
+        with Image.open(path) as image:
+            image.load()
+
+
+def test_every_call_is_shown_in_three_ways() -> None:
+    shown = [step for body in SECTIONS.values() for step in steps(body)]
+    console = " ".join(text for kind, text in shown if kind == "console")
+    python = " ".join(text for kind, text in shown if kind == "python")
+    for path, command, method in (
+        ("generate", "generate", "generate"),
+        ("interpolate", "interpolate", "interpolate_frames"),
+        ("style-mix", "mix", "style_mix"),
+        ("translate", "translate", "translate"),
+        ("super-resolution", "upscale", "upscale"),
+        ("verify", "verify", "verify"),
+    ):
+        assert f"/v1/{path} " in console
+        assert f"ganserve {command} " in console
+        assert f".{method}(" in python
+
+
+def test_pictures_are_there_and_small() -> None:
+    pictures = re.findall(r'(?:!\[.*?\]\(|src=")(docs/[^)"]+)', README)
+    assert len(pictures) >= 3
+    for name in pictures:
+        path = Path(__file__).parents[2] / name
+        assert path.stat().st_size < 600_000
+        Image.open(path).verify()

@@ -1,0 +1,173 @@
+"""`ganserve generate`, `interpolate`, `mix` and `verify` against a real gateway."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from service.cli import app
+from tests.gateway_process import GatewayProcess
+
+Run = Callable[[str], tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(gateway: GatewayProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a command in an empty folder."""
+    monkeypatch.setenv("GANSERVE_URL", gateway.url)
+    monkeypatch.chdir(tmp_path)
+
+    def command(line: str) -> tuple[int, str, str]:
+        result = CliRunner().invoke(app, line.split())
+        return result.exit_code, result.stdout, result.stderr
+
+    return command
+
+
+def pixels(path: Path | str) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def names(folder: str) -> list[str]:
+    return sorted(path.name for path in Path(folder).iterdir())
+
+
+def test_images_that_are_there_are_kept(run: Run) -> None:
+    assert run("generate --model terrain --seeds 0-2 --out out")[:2] == (0, "3 images in out\n")
+    Path("out/terrain-seed0001.png").write_bytes(b"mine")
+    text = "2 images in out, 3 were there already (--overwrite makes them again)\n"
+    assert run("generate --model terrain --seeds 0-4 --out out")[:2] == (0, text)
+    assert Path("out/terrain-seed0001.png").read_bytes() == b"mine"
+    assert run("generate --model terrain --seeds 0-4 --out out --overwrite")[:2] == (0, "5 images in out\n")
+    assert pixels("out/terrain-seed0001.png").shape == (64, 64, 3)
+
+
+def test_edits_and_labels_make_files_of_their_own(run: Run) -> None:
+    run("generate --model terrain --seeds 7 --out out")
+    edited = "generate --model terrain --seeds 7 --out out --edit direction-01=2.5 --edit direction-02=-1"
+    assert run(edited)[:2] == (0, "1 image in out\n")
+    assert run("generate --model emoji --label Objects --seeds 7 --out out")[0] == 0
+    plain, changed = "terrain-seed0007.png", "terrain-direction-01+2.5-direction-02-1-seed0007.png"
+    assert names("out") == ["emoji-Objects-seed0007.png", changed, plain]
+    assert not np.array_equal(pixels(f"out/{plain}"), pixels(f"out/{changed}"))
+
+
+def test_styles_go_to_a_file_and_come_back(run: Run) -> None:
+    assert run("generate --model terrain --seeds 3-4 --truncation 0.5 --out a --save-ws styles.npy")[0] == 0
+    styles = np.load("styles.npy", allow_pickle=False)
+    assert (styles.shape, styles.dtype) == ((2, 10, 128), np.float32)
+    assert run("generate --model terrain --ws styles.npy --out b")[:2] == (0, "2 images in b\n")
+    assert names("b") == ["terrain-ws0000.png", "terrain-ws0001.png"]
+    for seed, index in ((3, 0), (4, 1)):
+        original, again = f"a/terrain-seed{seed:04}.png", f"b/terrain-ws{index:04}.png"
+        np.testing.assert_array_equal(pixels(original), pixels(again))
+
+
+def test_wrong_options_of_generate(run: Run) -> None:
+    Path("none.npy").write_bytes(b"none")
+    np.save("flat.npy", np.zeros(4, np.float32))
+    for options, text in (
+        ("", "either --seeds or --ws"),
+        ("--seeds 1 --captions", "add --sheet"),
+        ("--seeds 1 --edit direction-01", "not NAME=AMOUNT"),
+        ("--ws none.npy", "none.npy is no .npy file"),
+        ("--ws flat.npy", "flat.npy holds no styles"),
+        ("--seeds 1 --edit nothing=1", "edits.nothing: no such direction (accepted: direction-01, "),
+    ):
+        code, _, errors = run(f"generate --model terrain --out out {options}")
+        assert code in (1, 2)
+        assert text in " ".join(errors.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("suffix", ["webp", "gif", "png"])
+def test_an_animation_is_one_file(run: Run, suffix: str) -> None:
+    command = f"interpolate --model terrain --keyframes 1,5,1 --frames 6 --fps 10 --out new/walk.{suffix}"
+    assert run(command)[:2] == (0, f"new/walk.{suffix}\n")
+    with Image.open(f"new/walk.{suffix}") as image:
+        assert image.n_frames == 6
+    there = f"new/walk.{suffix} is there already; --overwrite makes it again.\n"
+    assert run(command)[:2] == (0, there)
+    assert run(f"{command} --overwrite")[0] == 0
+
+
+def test_a_filmstrip(run: Run) -> None:
+    run("interpolate --model toy --keyframes 1,5 --frames 4 --sheet --out strip.png")
+    assert pixels("strip.png").shape == (16, 4 * 16 + 3 * 2, 3)
+    code, _, errors = run("interpolate --model toy --keyframes 1,5 --out walk.txt")
+    assert code == 2
+    assert "ends in none of .webp" in " ".join(errors.replace("│", " ").split())
+
+
+def test_frames_in_a_folder_go_on(run: Run, http: httpx.Client) -> None:
+    command = "interpolate --model terrain --keyframes 1,5 --frames 6 --easing ease-in --out frames"
+    assert run(command)[:2] == (0, "6 images in frames\n")
+    assert names("frames") == [*(f"{index:05}.png" for index in range(6)), "animation.json"]
+    first = http.get("/v1/models/terrain/images/1.png")
+    assert (
+        hashlib.sha256(pixels("frames/00000.png").tobytes()).hexdigest() == first.headers["x-pixels-sha256"]
+    )
+    Path("frames/00000.png").write_bytes(b"mine")
+    made = Path("frames/00003.png").read_bytes()
+    Path("frames/00003.png").unlink()
+    assert run(command)[1].startswith("1 image in frames, 5 were there already")
+    assert Path("frames/00003.png").read_bytes() == made
+    assert Path("frames/00000.png").read_bytes() == b"mine"
+
+
+def test_frames_of_two_animations_do_not_meet(run: Run) -> None:
+    assert run("interpolate --model toy --keyframes 1,5 --frames 6 --out frames")[0] == 0
+    other = "interpolate --model toy --keyframes 1,5 --frames 4 --out frames"
+    code, _, errors = run(other)
+    assert (code, errors) == (
+        1,
+        "frames has frames of another animation; give another folder, or --overwrite.\n",
+    )
+    assert run(f"{other} --overwrite")[:2] == (0, "4 images in frames\n")
+    assert names("frames") == [*(f"{index:05}.png" for index in range(4)), "animation.json"]
+
+
+def test_a_grid_and_its_images(run: Run) -> None:
+    command = "mix --model terrain --rows 1-2 --columns 10-12 --layers coarse,9"
+    assert run(f"{command} --out grid.png")[:2] == (0, "grid.png\n")
+    assert pixels("grid.png").shape[1] > pixels("grid.png").shape[0] >= 3 * 64
+    assert run(f"{command} --out mixed")[:2] == (0, "6 images in mixed\n")
+    assert "terrain-row0002-column0012.png" in names("mixed")
+    np.testing.assert_array_equal(
+        pixels("grid.png")[-64:, -64:], pixels("mixed/terrain-row0002-column0012.png")
+    )
+    assert run(f"{command} --out mixed")[1].startswith("0 images in mixed, 6 were there already")
+    code, _, errors = run("mix --model terrain --rows 1 --columns 2 --layers some --out grid2.png")
+    assert code == 2
+    assert "'some' is neither coarse" in " ".join(errors.replace("│", " ").split())
+
+
+def test_verifying(run: Run) -> None:
+    run("generate --model terrain --seeds 7 --out out")
+    code, output, _ = run("verify out/terrain-seed0007.png --reproduce")
+    assert code == 0
+    assert output.startswith("out/terrain-seed0007.png: authentic. ")
+    assert "model terrain, seed 7, truncation 1.0" in output
+    Path("bad.png").write_bytes(b"bad")
+    code, output, _ = run("verify bad.png out/terrain-seed0007.png --json")
+    assert code == 1
+    bad, good = map(json.loads, output.splitlines())
+    assert bad["problem"]["status"] == 422
+    assert good["verdict"] == "unsigned-claim"
+
+
+def test_a_card_for_people(run: Run) -> None:
+    code, output, _ = run("models terrain")
+    assert code == 0
+    assert "  layers      coarse [0, 1, 2, 3], middle" in output
+    assert "direction-01, direction-02" in output
+    assert "relief-to-satellite-unpaired " in run("models")[1]
+    assert run("models nope")[0] == 1
