@@ -24,7 +24,7 @@ def entry(**changes: object) -> dict:
 def test_what_is_kept_of_a_secret(path: Path) -> None:
     secret = create_key(path, "web", ["upscale", "generate"], rate="100/minute", concurrency=8)
     assert secret.startswith("gsk_")
-    assert len(secret.rsplit("_", 1)[0]) == len("gsk_") + 12
+    assert secret[len("gsk_") + 12] == "_"  # the random part may have more of them
     (stored,) = json.loads(path.read_text())["keys"]
     assert stored["hash"] == "sha256:" + hashlib.sha256(secret.encode()).hexdigest()
     assert stored["scopes"] == ["generate", "upscale"]
