@@ -130,8 +130,8 @@ class MixedImage(File):
     Attributes:
         row: Index of the row, whose structure it has.
         column: Index of the column, whose layers it has.
-        row_seed: Seed of the row; None for styles.
-        column_seed: Seed of the column; None for styles.
+        row_seed: Seed of the row; None unless row and column are both seeds.
+        column_seed: Seed of the column; likewise.
     """
 
     row: int

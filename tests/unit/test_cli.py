@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from service.cli import app
+from service.cli.asking import sentence
+from service.client import ProblemError, UnreachableError
 from service.files import write_atomically
 from tests.triton_process import free_ports
 
@@ -127,3 +131,26 @@ def test_no_open_gateway_beyond_this_machine(command: str, monkeypatch: pytest.M
     assert code == 1
     assert "ganserve keys create" in output
     assert "GANSERVE_ALLOW_OPEN=yes-serve-anyone" in output
+
+
+def test_the_examples_of_help_are_commands() -> None:
+    """Options and values that `--help` shows exist; `--ws` wants a file that is there."""
+    commands = get_command(app)
+    for name, command in commands.commands.items():
+        for line in (command.epilog or "").splitlines():
+            words = shlex.split(line.partition("|")[0])
+            if "ganserve" not in words or "--ws" in words or name == "verify":
+                continue
+            words = words[words.index("ganserve") + 1 :]
+            assert words.pop(0) == name
+            command.make_context(name, words)
+
+
+def test_a_server_s_sentence_comes_with_what_helps() -> None:
+    problem = ProblemError(401, {"type": "/problems/unauthenticated", "title": "A key is needed"}, "")
+    assert sentence("http://x", problem) == "A key is needed. Set GANSERVE_API_KEY to one."
+    problem = ProblemError(409, {"title": "No", "detail": "Not now."}, "")
+    assert sentence("http://x", problem) == "No. Not now."
+    assert (
+        sentence("http://x", UnreachableError("too slow")) == "ganserve at http://x did not answer: too slow."
+    )
