@@ -135,15 +135,15 @@ class MemoryWindows(Storage, MovingWindowSupport):
 
     async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
         """Part of every storage, for fixed windows, which nobody here uses."""
-        raise NotImplementedError("this storage keeps moving windows only")
+        raise TypeError("this storage keeps moving windows only")
 
     async def get(self, key: str) -> int:
         """As `incr`."""
-        raise NotImplementedError("this storage keeps moving windows only")
+        raise TypeError("this storage keeps moving windows only")
 
     async def get_expiry(self, key: str) -> float:
         """As `incr`."""
-        raise NotImplementedError("this storage keeps moving windows only")
+        raise TypeError("this storage keeps moving windows only")
 
     def _window(self, key: str, expiry: int, now: float) -> deque[float]:
         _, entries = self._windows.get(key, (expiry, deque[float]()))

@@ -80,12 +80,13 @@ def test_card_tells_how_good_a_generator_was_measured_to_be(name):
 @pytest.mark.parametrize("name", GENERATORS)
 def test_golden_hashes_are_served(http, name):
     """The pixels of a seed are what they were when the model was exported."""
-    golden = GENERATORS[name].get("golden")
-    if golden is None:
-        pytest.skip("exported before cards had golden hashes")
+    golden = GENERATORS[name]["golden"]
+    state = http.get(f"/v1/models/{name}").json()["golden"]["state"]
     here = f"onnxruntime {ort.__version__}", instruction_set()
     if here != (golden["runtime"], golden["instruction_set"]):
-        pytest.skip(f"computed with {golden['runtime']} and {golden['instruction_set']}, not {here}")
+        assert state in ("exact", "close")  # another processor rounds otherwise in the last bit
+        return
+    assert state == "exact"
     body = {"model": name, "seeds": [int(seed) for seed in golden["pixels_sha256"]]}
     if golden["label"] is not None:
         body["label"] = golden["label"]
