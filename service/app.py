@@ -26,7 +26,7 @@ from service.api.access import check_access
 from service.api.auth import Guard
 from service.api.browsers import BrowserRules, CorsHeaders
 from service.api.context import Services
-from service.api.errors import failure_response, install_handlers, respond
+from service.api.errors import failure_response, install_handlers, respond, shutdown_response
 from service.api.head import HeadMiddleware
 from service.api.openapi import install_openapi
 from service.api.security_headers import SecurityHeadersMiddleware, security_headers
@@ -157,7 +157,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(
         BrowserRules, origins=settings.cors_origins, hosts=answered_hosts(settings), respond=respond
     )
-    app.add_middleware(TelemetryMiddleware, metrics=metrics, on_failure=failure_response)
+    app.add_middleware(
+        TelemetryMiddleware, metrics=metrics, on_failure=failure_response, on_shutdown=shutdown_response
+    )
     if settings.cors_origins:
         app.add_middleware(CorsHeaders, origins=settings.cors_origins)
     app.add_middleware(

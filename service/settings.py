@@ -86,7 +86,8 @@ class Settings(BaseSettings):
     max_output_pixels: int = Field(
         64_000_000,
         gt=0,
-        description="Most pixels of an image that translation or super-resolution makes (422 beyond it).",
+        description="Most pixels of an image that translation or super-resolution makes, and of all images"
+        " of one generate or style-mix call together (422 beyond it).",
     )
     max_webp_pixels: int = Field(
         32_000_000,
@@ -235,7 +236,11 @@ class Settings(BaseSettings):
     )
     start_timeout_seconds: float = Field(120.0, gt=0, description="How long a start may take until ready.")
     stop_timeout_seconds: float = Field(
-        15.0, gt=0, description="How long a process may take to stop by itself before it is killed."
+        40.0,
+        gt=0,
+        description="How long a process may take to stop by itself before it is killed: the gateway to finish"
+        " what is in flight (503 `shutting-down` for what takes longer), then Triton. More than"
+        " `drain_seconds` and the longest deadline that is to be kept together.",
     )
     restart_limit: int = Field(
         5, ge=0, description="Crashes of Triton within the restart window that are answered by a restart."

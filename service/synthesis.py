@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any, Literal
 
@@ -59,6 +59,21 @@ class Synthesized:
     """
 
     images: list[NDArray[np.uint8]]
+    ws: NDArray[np.float32]
+    queue_seconds: float
+    infer_seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Mapped:
+    """Styles without images, and where the time went.
+
+    Attributes:
+        ws: float32 [n, num_ws, w_dim].
+        queue_seconds: Waited before Triton, for all batches together.
+        infer_seconds: In Triton, for all batches together.
+    """
+
     ws: NDArray[np.float32]
     queue_seconds: float
     infer_seconds: float
@@ -139,13 +154,19 @@ class Synthesizer:
         queue: AdmissionQueue,
         deadline: float,
     ) -> Synthesized:
-        """What `render` yields, as one; arguments and errors as there."""
+        """What `render` yields, as one; arguments and errors as there.
+
+        The seconds are those of all batches: in the queue before the first, then from its start to the end.
+        """
+        began = perf_counter()
         async with aclosing(self.render(model, latents, noise, queue, deadline)) as parts:
-            return _joined([part async for part in parts])
+            made = [part async for part in parts]
+        waited = made[0].queue_seconds
+        return replace(_joined(made), queue_seconds=waited, infer_seconds=perf_counter() - began - waited)
 
     async def map(
         self, model: Generator, latents: Sequence[Latent], queue: AdmissionQueue, deadline: float
-    ) -> NDArray[np.float32]:
+    ) -> Mapped:
         """The styles of latents, without their images.
 
         Args:
@@ -155,19 +176,23 @@ class Synthesizer:
             deadline: On the clock of `time.perf_counter`.
 
         Returns:
-            float32 [n, num_ws, w_dim].
+            The styles.
 
         Raises:
             TritonError: One of its kinds.
         """
-        parts = []
+        parts, waited, inferred = [], 0.0, 0.0
         for batch in _batches(latents, model.mapping.max_batch_size):
+            asked = perf_counter()
             await queue.start(1)
+            started = perf_counter()
             try:
                 parts.append(await self._map(model, batch, deadline))
             finally:
                 queue.finish(1)
-        return np.concatenate(parts)
+            waited += started - asked
+            inferred += perf_counter() - started
+        return Mapped(np.concatenate(parts), waited, inferred)
 
     async def _batch(
         self,

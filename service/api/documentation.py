@@ -49,6 +49,7 @@ INFERENCE: Final = (
     "queue-full",
     "triton-unavailable",
     "model-unavailable",
+    "shutting-down",
     "deadline-exceeded",
 )
 _SIGNING: Final = ("signing-not-configured", "signing-failed")
@@ -200,7 +201,7 @@ GENERATE_DOCS: Final[dict[str, Any]] = {
                 NPY: BINARY,
             },
         },
-        **problems(*_JSON_BODY, "too-many-images", *_SIGNING, *INFERENCE),
+        **problems(*_JSON_BODY, "too-many-images", "output-too-large", *_SIGNING, *INFERENCE),
     },
     "openapi_extra": _json_body(
         "GenerateRequest",
@@ -246,7 +247,14 @@ INTERPOLATE_DOCS: Final[dict[str, Any]] = {
                 },
             },
         },
-        **problems(*_JSON_BODY, "too-many-frames", "animation-too-large", *_SIGNING, *INFERENCE),
+        **problems(
+            *_JSON_BODY,
+            "too-many-frames",
+            "animation-too-large",
+            "output-too-large",
+            *_SIGNING,
+            *INFERENCE,
+        ),
     },
     "openapi_extra": _json_body(
         "InterpolateRequest",
@@ -286,7 +294,7 @@ STYLE_MIX_DOCS: Final[dict[str, Any]] = {
                 "application/json": {"schema": {"type": "object"}},
             },
         },
-        **problems(*_JSON_BODY, "too-many-images", *_SIGNING, *INFERENCE),
+        **problems(*_JSON_BODY, "too-many-images", "output-too-large", *_SIGNING, *INFERENCE),
     },
     "openapi_extra": _json_body(
         "StyleMixRequest",

@@ -48,6 +48,24 @@ def failure_response(path: str, request_id: str) -> Response:
     return problem_response(error, path, request_id)
 
 
+def shutdown_response(path: str, request_id: str) -> Response:
+    """The answer to a call that is cut off because the gateway stops, and has waited for it long enough.
+
+    Args:
+        path: Of the request.
+        request_id: The id under which the log has the call.
+
+    Returns:
+        A 503 problem.
+    """
+    error = ProblemError(
+        "shutting-down",
+        "The gateway stops, and could not wait for this call any longer; another one can take it.",
+        headers={"retry-after": "1", "connection": "close"},
+    )
+    return problem_response(error, path, request_id)
+
+
 def respond(request: Request, error: ProblemError) -> Response:
     """Renders a problem and notes it as the outcome of the request.
 

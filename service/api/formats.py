@@ -136,6 +136,27 @@ def check_output(size: tuple[int, int], image_format: ImageFormat, settings: Set
         )
 
 
+def check_total(count: int, height: int, width: int, settings: Settings) -> None:
+    """Refuses to make images that have too many pixels together, since all of them are held at a time.
+
+    Args:
+        count: How many.
+        height: Of each.
+        width: Of each.
+        settings: The limits.
+
+    Raises:
+        ProblemError: `output-too-large`.
+    """
+    pixels, limit = count * height * width, settings.max_output_pixels
+    if pixels > limit:
+        raise ProblemError(
+            "output-too-large",
+            f"{count} images of {width} × {height} are {pixels} pixels; one call makes at most {limit}.",
+            limit_pixels=limit,
+        )
+
+
 def check_transparency(transparent: bool, image_format: ImageFormat) -> None:
     """Refuses to write transparency into a format that has none.
 

@@ -15,7 +15,15 @@ from service.api.body import read_json
 from service.api.context import services_of
 from service.api.documentation import GENERATE_DOCS
 from service.api.execution import Task, execute
-from service.api.formats import FORMATS, check_quality, check_side, negotiated, too_many
+from service.api.formats import (
+    FORMATS,
+    check_output,
+    check_quality,
+    check_side,
+    check_total,
+    negotiated,
+    too_many,
+)
 from service.api.latent_lookup import latents_for
 from service.api.lookup import find_generator
 from service.api.problems import invalid_field
@@ -112,10 +120,13 @@ def generation(
         ProblemError: If there is no such model, or the request does not fit it.
     """
     model = find_generator(request, body.model)
+    settings = services_of(request).settings
+    check_total(body.count(), model.height, model.width, settings)
     latents = latents_for(model, body, body.all_seeds(), body.all_ws())
     if sheet_format is not None:
         size = sheet_size(len(latents), model.height, model.width, captions=body.captions)
         check_side(size, sheet_format, f"a sheet of {len(latents)} images")
+        check_output(size, sheet_format, settings)
 
     async def run(queue: AdmissionQueue, deadline: float) -> Generated:
         synthesizer = services_of(request).synthesizer

@@ -18,7 +18,7 @@ from service.api.body import read_json
 from service.api.context import services_of
 from service.api.documentation import INTERPOLATE_DOCS
 from service.api.execution import Task, execute
-from service.api.formats import check_side
+from service.api.formats import check_output, check_side
 from service.api.latent_lookup import sources_for
 from service.api.lookup import find_generator
 from service.api.mixing_schemas import InterpolateRequest
@@ -124,6 +124,7 @@ class _Plan:
         if _is_sheet(body, media_type):
             size = grid_size(1, body.frames, model.height, model.width)
             check_side(size, body.frame_format, f"a filmstrip of {body.frames} frames")
+            check_output(size, body.frame_format, settings)
         elif media_type in _ANIMATIONS and max(model.height, model.width) > MAX_SIDE:
             raise invalid_field("format", f"animations have sides up to {MAX_SIDE}", "zip")
         if body.space == "z":
@@ -167,9 +168,11 @@ class _Made:
 async def _latents_of(request: Request, plan: _Plan, queue: AdmissionQueue, deadline: float) -> list[Latent]:
     body = plan.body
     if body.space == "z":
-        return path_in_z(plan.keyframes, plan.model.z_dim, body.frames, loop=body.loop, easing=body.easing)
-    ws = await services_of(request).synthesizer.map(plan.model, plan.keyframes, queue, deadline)
-    return path_in_w(ws, body.frames, loop=body.loop, easing=body.easing)
+        return await asyncio.to_thread(
+            path_in_z, plan.keyframes, plan.model.z_dim, body.frames, loop=body.loop, easing=body.easing
+        )
+    mapped = await services_of(request).synthesizer.map(plan.model, plan.keyframes, queue, deadline)
+    return await asyncio.to_thread(path_in_w, mapped.ws, body.frames, loop=body.loop, easing=body.easing)
 
 
 def _render(made: _Made, media_type: str, signer: Signer | None) -> Response:
@@ -193,7 +196,7 @@ def _render(made: _Made, media_type: str, signer: Signer | None) -> Response:
         file,
         media_type=media_type,
         headers={
-            "x-pixels-sha256": sha256_of(np.stack(frames)),
+            "x-pixels-sha256": sha256_of(*frames),
             "content-disposition": f'inline; filename="{name}"',
         },
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from fastapi import APIRouter, Request, Response
@@ -20,13 +21,17 @@ from service.api.interpolate import check_z
 from service.api.latent_lookup import layers_for, sources_for
 from service.api.lookup import find_generator
 from service.api.mixing_schemas import LatentsRequest
+from service.api.problems import invalid_field
 from service.api.recipes import encode_ws
 from service.cards import Generator
 from service.latents import mix
 from service.paths import path_in_w, path_in_z
-from service.synthesis import Latent
+from service.synthesis import Latent, Mapped
 
 router = APIRouter(tags=["generate"])
+
+# Of styles that are written as text in the event loop; more than these take a millisecond.
+_INLINE_NUMBERS = 100_000
 
 
 @router.post("/v1/latents", name="latents", summary="Styles of seeds, and arithmetic on them", **LATENTS_DOCS)
@@ -43,56 +48,77 @@ async def latents(request: Request) -> Response:
         if count > limit:
             raise too_many(count, limit, field)
 
-    def make_task() -> Task[_Mapped]:
+    def make_task() -> Task[_Styles]:
         model = find_generator(request, body.model)
         sources = sources_for(model, body, body.latents, "latents")
         layers = [] if body.layers is None else layers_for(model, body.layers)
         if body.operation == "walk" and body.space == "z":
             check_z(sources, "latents")
 
-        async def run(queue: AdmissionQueue, deadline: float) -> _Mapped:
+        async def run(queue: AdmissionQueue, deadline: float) -> _Styles:
             synthesizer = services_of(request).synthesizer
             steps = body.steps or 0
             if body.operation == "walk" and body.space == "z":
-                walk = path_in_z(sources, model.z_dim, steps, loop=body.loop, easing=body.easing)
-                return _Mapped(model, await synthesizer.map(model, walk, queue, deadline), None)
-            ws = await synthesizer.map(model, sources, queue, deadline)
+                sought: Sequence[Latent] = await asyncio.to_thread(
+                    path_in_z, sources, model.z_dim, steps, loop=body.loop, easing=body.easing
+                )
+                mapped = await synthesizer.map(model, sought, queue, deadline)
+                return _Styles(model, mapped, None)
+            mapped = await synthesizer.map(model, sources, queue, deadline)
             if body.operation == "map":
-                return _Mapped(model, ws, sources)
-            if body.operation == "average":
-                return _Mapped(model, np.average(ws, axis=0, weights=body.weights)[None], None)
-            if body.operation == "mix":
-                return _Mapped(model, mix(ws[0], ws[1], layers)[None], None)
-            walk = path_in_w(ws, steps, loop=body.loop, easing=body.easing)
-            return _Mapped(model, np.stack([latent.ws for latent in walk if latent.ws is not None]), None)
+                return _Styles(model, mapped, sources)
+            ws = await asyncio.to_thread(_computed, mapped.ws, body, layers)
+            return _Styles(model, replace(mapped, ws=ws), None)
 
         return Task(model, 1, run)
 
-    response = await execute(request, make_task, _render, in_thread=lambda made: False, label="ws")
+    response = await execute(
+        request, make_task, _render, in_thread=lambda made: made.mapped.ws.size > _INLINE_NUMBERS, label="ws"
+    )
     response.headers["cache-control"] = "no-store"
     return response
 
 
+def _computed(ws: NDArray[np.float32], body: LatentsRequest, layers: Sequence[int]) -> NDArray[np.float32]:
+    """Arithmetic on the styles of the sources: their average, their mix, or a path through them."""
+    if body.operation == "mix":
+        return mix(ws[0], ws[1], layers)[None]
+    if body.operation == "walk":
+        walk = path_in_w(ws, body.steps or 0, loop=body.loop, easing=body.easing)
+        return np.stack([latent.ws for latent in walk if latent.ws is not None])
+    average = np.average(ws.astype(np.float64), axis=0, weights=body.weights)[None]
+    if np.abs(average).max() > np.finfo(np.float32).max:
+        raise invalid_field("weights", "the average is beyond all numbers of 32 bits", "weights of one sign")
+    made: NDArray[np.float32] = average.astype(np.float32)
+    return made
+
+
 @dataclass(frozen=True, eq=False)
-class _Mapped:
+class _Styles:
     """Styles, and the latents they are those of if they are."""
 
     model: Generator
-    ws: NDArray[np.float32]
+    mapped: Mapped
     sources: Sequence[Latent] | None
-    queue_seconds: float = 0.0
-    infer_seconds: float = 0.0
+
+    @property
+    def queue_seconds(self) -> float:
+        return self.mapped.queue_seconds
+
+    @property
+    def infer_seconds(self) -> float:
+        return self.mapped.infer_seconds
 
 
-def _render(made: _Mapped) -> Response:
-    data: list[dict[str, object]] = [{"ws": encode_ws(row)} for row in made.ws]
+def _render(made: _Styles) -> Response:
+    data: list[dict[str, object]] = [{"ws": encode_ws(row)} for row in made.mapped.ws]
     for item, source in zip(data, made.sources or (), strict=False):
         if source.seed is not None:
             item["seed"] = source.seed
     body = {
         "model": made.model.name,
         "model_digest": made.model.digest,
-        "ws_shape": list(made.ws.shape[1:]),
+        "ws_shape": list(made.mapped.ws.shape[1:]),
         "data": data,
     }
     return Response(json.dumps(body, separators=(",", ":")), media_type="application/json")

@@ -84,8 +84,8 @@ class LatentsRequest(LatentFields):
         "layers of the second) or `walk` (a path through them)",
     )
     latents: Sources = Field(min_length=1, max_length=1000, description=f"one or more: {_SOURCE}")
-    weights: list[Annotated[float, Field(allow_inf_nan=False)]] | None = Field(
-        None, description="for `average`: a number for each latent; equal ones if left out"
+    weights: list[Annotated[float, Field(ge=-1000, le=1000, allow_inf_nan=False)]] | None = Field(
+        None, description="for `average`: a number from -1000 to 1000 for each latent; equal ones if left out"
     )
     layers: Layers | None = Field(None, description=f"for `mix`: {_LAYERS}")
     steps: int | None = Field(None, ge=2, description="for `walk`: an integer of at least 2")

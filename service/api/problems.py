@@ -156,9 +156,10 @@ PROBLEMS: Final[Mapping[str, ProblemType]] = {
         ),
         ProblemType(
             "output-too-large",
-            "The image asked for has too many pixels",
+            "What was asked for has too many pixels",
             422,
-            "`limit_pixels` says how many the answer may have; ask for a smaller `scale`, or send less.",
+            "`limit_pixels` says how many the answer may have; ask for fewer images or a smaller `scale`, or "
+            "send less.",
         ),
         ProblemType(
             "image-exceeds-model",
@@ -253,6 +254,12 @@ PROBLEMS: Final[Mapping[str, ProblemType]] = {
             "Not ready",
             503,
             "Triton is away, serves no model yet, or the gateway is shutting down.",
+        ),
+        ProblemType(
+            "shutting-down",
+            "The gateway stops",
+            503,
+            "The call took longer than the gateway waits for work in flight when it stops; send it again.",
         ),
         ProblemType(
             "deadline-exceeded",

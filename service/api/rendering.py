@@ -231,13 +231,16 @@ def npy_of(array: NDArray[Any]) -> bytes:
     return out.getvalue()
 
 
-def sha256_of(pixels: NDArray[np.uint8]) -> str:
+def sha256_of(*pixels: NDArray[np.uint8]) -> str:
     """sha256 of raw pixels, row by row.
 
     Args:
-        pixels: Contiguous.
+        pixels: Contiguous; of several images, one after the other.
 
     Returns:
         64 hexadecimal digits.
     """
-    return hashlib.sha256(pixels.data).hexdigest()
+    sha256 = hashlib.sha256()
+    for image in pixels:
+        sha256.update(image.data)
+    return sha256.hexdigest()

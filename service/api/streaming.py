@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
@@ -11,6 +12,7 @@ from typing import Any
 
 from fastapi import Request
 from fastapi.responses import StreamingResponse
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from service.admission import AdmissionQueue
@@ -18,12 +20,14 @@ from service.api.auth import caller_of
 from service.api.context import services_of
 from service.api.execution import admitted, changed, twice
 from service.api.problems import ProblemError, problem_body
-from service.api.supervision import allowed_seconds, supervise
+from service.api.supervision import allowed_seconds, deadline_problem, supervise
 from service.cards import ServedModel
 from service.telemetry.records import record_of
 from service.triton import TritonChangedError
 
 EVENT_STREAM = "text/event-stream"
+# After the deadline: for the event that says so, if somebody still reads.
+_LAST_WORDS_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ async def stream(request: Request, make_task: Callable[[], StreamedTask]) -> Str
         make_task: As for `service.api.execution.execute`.
 
     Returns:
-        The response. When the client leaves, the work is cancelled.
+        The response. When the client leaves, or stops reading until the deadline, the work is cancelled.
 
     Raises:
         ProblemError: Overload, deadline, a failing model, or Triton away.
@@ -88,10 +92,10 @@ async def stream(request: Request, make_task: Callable[[], StreamedTask]) -> Str
         return _Stream(task.model, first, events)
 
     begun = await supervise(request, twice(services, attempt), deadline)
-    response = _ClosingResponse(_events(request, begun), begun, media_type=EVENT_STREAM)
+    response = _ClosingResponse(_events(request, begun, deadline), begun, deadline)
     headers |= {"x-model": begun.model.name, "x-model-digest": begun.model.digest}
     # A proxy that collected the events would undo what they are for.
-    headers |= {"cache-control": "no-store", "x-accel-buffering": "no"}
+    headers |= {"cache-control": "no-store", "vary": "accept", "x-accel-buffering": "no"}
     response.headers.update(headers)
     return response
 
@@ -104,16 +108,24 @@ class _Stream:
 
 
 class _ClosingResponse(StreamingResponse):
-    """Gives the place in the queue back even if the client left before the first byte could be sent."""
+    """Gives the places in the queue back, come what may.
 
-    def __init__(self, events: AsyncGenerator[bytes, None], begun: _Stream, *, media_type: str) -> None:
-        super().__init__(events, media_type=media_type)
+    Also if the client left before the first byte, and if it keeps the connection open but reads no further.
+    """
+
+    def __init__(self, events: AsyncGenerator[bytes, None], begun: _Stream, deadline: float) -> None:
+        super().__init__(events, media_type=EVENT_STREAM)
         self._events = events
         self._begun = begun
+        self._deadline = deadline
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        seconds = self._deadline - perf_counter() + _LAST_WORDS_SECONDS
         try:
-            await super().__call__(scope, receive, send)
+            await asyncio.wait_for(super().__call__(scope, receive, send), seconds)
+        except asyncio.TimeoutError:
+            record_of(scope).outcome = "deadline-exceeded"
+            raise ClientDisconnect from None  # nothing more can be said; the server closes the connection
         finally:
             await self._events.aclose()
             await self._begun.rest.aclose()
@@ -129,10 +141,16 @@ async def _under_admission(
                 yield one
 
 
-async def _events(request: Request, begun: _Stream) -> AsyncGenerator[bytes, None]:
+async def _events(request: Request, begun: _Stream, deadline: float) -> AsyncGenerator[bytes, None]:
     yield begun.first
     try:
-        async for one in begun.rest:
+        while True:
+            try:
+                one = await asyncio.wait_for(begun.rest.__anext__(), max(0.0, deadline - perf_counter()))
+            except StopAsyncIteration:
+                return
+            except asyncio.TimeoutError:  # waiting for its turn, perhaps
+                raise deadline_problem() from None
             yield one
     except (ProblemError, TritonChangedError) as error:
         services, record = services_of(request), record_of(request.scope)

@@ -15,7 +15,15 @@ from service.api.body import read_json
 from service.api.context import services_of
 from service.api.documentation import STYLE_MIX_DOCS
 from service.api.execution import Task, execute
-from service.api.formats import FORMATS, check_quality, check_side, negotiated, too_many
+from service.api.formats import (
+    FORMATS,
+    check_output,
+    check_quality,
+    check_side,
+    check_total,
+    negotiated,
+    too_many,
+)
 from service.api.latent_lookup import layers_for, sources_for
 from service.api.lookup import find_generator
 from service.api.mixing_schemas import StyleMixRequest
@@ -57,6 +65,7 @@ async def style_mix(request: Request) -> Response:
 
     def make_task() -> Task[_Mixed]:
         model = find_generator(request, body.model)
+        check_total(count, model.height, model.width, settings)
         plan = _Plan(
             model,
             sources_for(model, body, body.rows, "rows"),
@@ -69,10 +78,11 @@ async def style_mix(request: Request) -> Response:
             cell = model.height + (CAPTION_HEIGHT if body.captions else 0)
             size = grid_size(len(plan.rows) + extra, len(plan.columns) + extra, cell, model.width)
             check_side(size, image_format, f"a grid of {len(plan.rows)}×{len(plan.columns)}")
+            check_output(size, image_format, settings)
 
         async def run(queue: AdmissionQueue, deadline: float) -> _Mixed:
             synthesizer = services_of(request).synthesizer
-            ws = await synthesizer.map(model, [*plan.rows, *plan.columns], queue, deadline)
+            ws = (await synthesizer.map(model, [*plan.rows, *plan.columns], queue, deadline)).ws
             of_rows, of_columns = ws[: len(plan.rows)], ws[len(plan.rows) :]
             latents = [Latent(ws=mix(row, column, plan.layers)) for row in of_rows for column in of_columns]
             if as_grid and body.headers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
 from time import perf_counter
@@ -26,17 +27,25 @@ class TelemetryMiddleware:
     Plain ASGI: a wrapper that re-creates request and response would copy every image once more.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, on_failure: Callable[[str, str], Response]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        metrics: Metrics,
+        on_failure: Callable[[str, str], Response],
+        on_shutdown: Callable[[str, str], Response],
+    ) -> None:
         """Wraps an application.
 
         Args:
             app: What handles the requests.
             metrics: Where they are counted.
             on_failure: Makes the answer to an exception nobody caught, of path and request id.
+            on_shutdown: Makes the answer to a call that is cut off because the server stops, of the same.
         """
         self.app = app
         self.metrics = metrics
         self.on_failure = on_failure
+        self.on_shutdown = on_shutdown
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one ASGI connection."""
@@ -69,6 +78,12 @@ class TelemetryMiddleware:
                     if status:
                         raise  # too late for an answer: the server closes the connection
                     response = self.on_failure(scope["path"], record.request_id)
+                    await response(scope, receive, send_with_headers)
+                except asyncio.CancelledError:  # by the server, which has waited as long as it may
+                    record.outcome = "shutting-down"
+                    if status:
+                        raise
+                    response = self.on_shutdown(scope["path"], record.request_id)
                     await response(scope, receive, send_with_headers)
                 finally:
                     self._write_down(scope, record, status)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import socket
 import time
 import zipfile
 from collections.abc import Callable
@@ -288,6 +289,31 @@ def test_a_deadline_in_the_middle_is_an_event(slow_gateway: GatewayProcess) -> N
     assert (name, problem["type"]) == ("error", "/problems/deadline-exceeded")
 
 
+def test_a_client_that_stops_reading_gives_its_place_back_at_the_deadline(
+    triton: TritonProcess, start_gateway: Callable[..., GatewayProcess]
+) -> None:
+    gateway = start_gateway(triton.grpc_url)
+    gateway.wait_ready()
+    body = json.dumps({"model": "toy", "keyframes": [1, 2], "frames": 600}).encode()
+    head = (
+        "POST /v1/interpolate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        f"Accept: text/event-stream\r\nPrefer: wait=2\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    with socket.socket() as connection, gateway.client() as http:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", gateway.port))
+        connection.sendall(head.encode() + body)
+        empty = 'ganserve_queue_depth{model="toy"} 0.0'
+        started = time.monotonic()
+        time.sleep(0.5)
+        assert empty not in http.get("/metrics").text
+        while empty not in http.get("/metrics").text:
+            assert time.monotonic() < started + 8
+            time.sleep(0.05)
+        assert time.monotonic() > started + 1.5
+        assert images_made(http.get("/metrics").text) < 600
+
+
 @pytest.mark.parametrize(
     ("extra", "problem"),
     [
@@ -309,7 +335,12 @@ def test_interpolations_that_are_refused(http: httpx.Client, extra: dict, proble
 
 
 def test_limits_are_settings(triton: TritonProcess, start_gateway: Callable[..., GatewayProcess]) -> None:
-    gateway = start_gateway(triton.grpc_url, max_animation_frames=10, max_animation_pixels=64 * 64 * 6)
+    gateway = start_gateway(
+        triton.grpc_url,
+        max_animation_frames=10,
+        max_animation_pixels=64 * 64 * 6,
+        max_output_pixels=64 * 64 * 6,
+    )
     gateway.wait_ready()
     with gateway.client() as http:
         for frames, problem in ((11, "too-many-frames"), (7, "animation-too-large")):
@@ -317,6 +348,24 @@ def test_limits_are_settings(triton: TritonProcess, start_gateway: Callable[...,
             assert http.post("/v1/interpolate", json=body).json()["type"] == f"/problems/{problem}"
         body["frames"] = 6
         assert http.post("/v1/interpolate", json=body).status_code == 200
+        # The gaps of a sheet count as well.
+        for accept, count, status in (
+            ("application/json", 6, 200),
+            ("image/png", 6, 422),
+            ("image/png", 5, 200),
+        ):
+            answer = http.post(
+                "/v1/generate", json={"model": "terrain", "seed": 1, "n": count}, headers={"accept": accept}
+            )
+            assert answer.status_code == status
+        for path, more in (
+            ("/v1/generate", {"seed": 1, "n": 7}),
+            ("/v1/style-mix", {"rows": [1], "columns": [2, 3, 4]}),
+            ("/v1/interpolate", {"keyframes": [1, 2], "frames": 6, "format": "sheet"}),
+        ):
+            answer = http.post(path, json={"model": "terrain", **more})
+            assert answer.json()["type"] == "/problems/output-too-large", path
+            assert answer.json()["limit_pixels"] == 64 * 64 * 6
 
 
 # Style mixing
@@ -403,6 +452,8 @@ def test_average_and_walk(http: httpx.Client) -> None:
         {"operation": "walk", "latents": [1, 2]},
         {"operation": "average", "latents": [1, 2], "weights": [1]},
         {"operation": "average", "latents": [1, 2], "weights": [1, -1]},
+        {"operation": "average", "latents": [1, 2], "weights": [1e308, 1e308]},
+        {"operation": "average", "latents": [{"ws": [3e38] * 128}, 2], "weights": [1000, -999]},
         {"latents": [1], "weights": [1]},
         {"latents": []},
     ],

@@ -83,6 +83,7 @@ def test_what_never_reaches_the_application_is_counted(gateway: GatewayProcess, 
         ("/v1/generate", {"model": "toy", "seeds": [1, 2]}),
         ("/v1/interpolate", {"model": "toy", "keyframes": [{"seed": 1}, {"seed": 2}], "frames": 3}),
         ("/v1/style-mix", {"model": "toy", "rows": [1], "columns": [2], "layers": "fine"}),
+        ("/v1/latents", {"model": "toy", "latents": [1, 2], "operation": "walk", "steps": 3}),
     ],
 )
 def test_every_image_says_where_its_time_went(http: httpx.Client, path: str, body: dict | None) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from service.settings import Settings
 from tests.gateway_process import GatewayProcess
 from tests.toy_repository import write_toy_repository
 from tests.triton_process import TritonProcess
@@ -62,6 +63,41 @@ def test_in_flight_finishes(
     assert events.count("event: frame") == 16
     assert "event: error" not in events
     assert gateway.process.wait(10) == 0
+
+
+def test_what_takes_longer_than_the_gateway_waits_is_told_so(
+    tmp_path: Path, start_triton: Callable[[Path], TritonProcess], start_gateway: Start
+) -> None:
+    triton = start_triton(write_toy_repository(tmp_path / "slow", extra_milliseconds=500))
+    gateway = start_gateway(triton.grpc_url, stop_timeout_seconds=2)
+    gateway.wait_ready()
+    answers: list[httpx.Response] = []
+
+    def call(accept: str) -> None:
+        body = {"model": "toy", "keyframes": [1, 2], "frames": 100}
+        with gateway.client() as client:
+            answers.append(client.post("/v1/interpolate", json=body, headers={"accept": accept}))
+
+    callers = [threading.Thread(target=call, args=[accept]) for accept in ("image/png", "image/webp")]
+    for caller in callers:
+        caller.start()
+    time.sleep(0.5)
+    gateway.terminate()
+    for caller in callers:
+        caller.join(20)
+    assert gateway.process.wait(10) == 0
+    for answer in answers:
+        assert answer.status_code == 503
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.headers["retry-after"] == "1"
+        assert answer.json()["type"] == "/problems/shutting-down"
+    assert len(answers) == 2
+
+
+def test_by_default_the_gateway_waits_as_long_as_a_call_may_take() -> None:
+    settings = Settings()
+    patience = settings.stop_timeout_seconds - settings.drain_seconds
+    assert patience > settings.default_deadline_seconds + 2
 
 
 def test_idle_stops_at_once_and_a_taken_port_is_an_error(start_gateway: Start, triton: TritonProcess) -> None:
