@@ -15,6 +15,9 @@ from service.api.validation import accepted_fields, validation_problem
 from service.settings import Settings
 
 _MAX_ERRORS = 1000
+# Lists and objects in a body. As many empty ones as fit into a megabyte take a second of parsing, which would
+# hold up everybody else; no call needs so many.
+_MAX_PARTS = 20_000
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
@@ -47,6 +50,8 @@ async def read_json(request: Request, schema: type[Schema], settings: Settings) 
         )
     refuse_encoded(request)
     body = await _read_in_time(request, settings.max_body_bytes, settings.receive_timeout_seconds)
+    if (parts := body.count(b"[") + body.count(b"{")) > _MAX_PARTS:
+        raise invalid_field("body", f"{parts} lists and objects", f"at most {_MAX_PARTS} of them")
     try:
         return schema.model_validate_json(body)
     except ValidationError as error:

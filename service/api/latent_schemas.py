@@ -29,9 +29,10 @@ Amount = Annotated[float, Field(ge=-_LARGEST_AMOUNT, le=_LARGEST_AMOUNT, allow_i
 Edits = Annotated[dict[Annotated[str, Field(max_length=_LONGEST_NAME)], Amount], Field(max_length=64)]
 Noise = Literal["const", "none"] | Seed
 Quality = Annotated[int, Field(ge=1, le=100)]
-# Fails fast: a megabyte of wrong numbers would otherwise cost a second of error messages.
-_Row = Annotated[list[float], Field(fail_fast=True)]
-WsValue = str | _Row | Annotated[list[_Row], Field(fail_fast=True)]
+# Fails fast: a megabyte of wrong numbers would otherwise cost a second of error messages. The lengths, far
+# beyond any model, do the same for a megabyte of brackets: a union looks at each of its members thrice.
+_Row = Annotated[list[float], Field(max_length=1 << 16, fail_fast=True)]
+WsValue = str | _Row | Annotated[list[_Row], Field(max_length=256, fail_fast=True)]
 
 MODEL = "name of a generator listed by /v1/models"
 TRUNCATION = "a number from -2 to 2: how far from the average image; 1 leaves the model as trained"

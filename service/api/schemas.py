@@ -35,13 +35,16 @@ class GenerateRequest(LatentFields):
     model: str = Field(min_length=1, max_length=64, description=MODEL, examples=["terrain"])
     # Fails fast: a megabyte of wrong seeds would otherwise cost a second of error messages.
     seeds: Annotated[list[Seed], Field(fail_fast=True)] | None = Field(
-        None, min_length=1, description="a list of integers from 0 to 4294967295, one image each"
+        None,
+        min_length=1,
+        max_length=10_000,
+        description="a list of integers from 0 to 4294967295, one image each",
     )
     seed: Seed | None = Field(None, description="an integer from 0 to 4294967295, instead of `seeds`")
     n: int | None = Field(
         None, ge=1, description="an integer of at least 1, with `seed`: images of seed, seed+1, …"
     )
-    ws: str | Annotated[list[WsValue], Field(min_length=1, fail_fast=True)] | None = Field(
+    ws: str | Annotated[list[WsValue], Field(min_length=1, max_length=10_000, fail_fast=True)] | None = Field(
         None, description=f"{WS}; one, or a list of them"
     )
     noise: Noise = Field("const", description=NOISE)

@@ -326,7 +326,7 @@ def test_limits_are_settings(triton: TritonProcess, start_gateway: Callable[...,
         for accept, count, status in (
             ("application/json", 6, 200),
             ("image/png", 6, 422),
-            ("image/png", 5, 200),
+            ("image/png", 4, 200),
         ):
             answer = http.post(
                 "/v1/generate", json={"model": "terrain", "seed": 1, "n": count}, headers={"accept": accept}
@@ -426,7 +426,7 @@ def test_average_and_walk(http: httpx.Client) -> None:
         {"operation": "walk", "latents": [1, 2]},
         {"operation": "average", "latents": [1, 2], "weights": [1]},
         {"operation": "average", "latents": [1, 2], "weights": [1, -1]},
-        {"operation": "average", "latents": [1, 2], "weights": [1e308, 1e308]},
+        {"operation": "average", "latents": [1, 2], "weights": [1e308, 1]},
         {"operation": "average", "latents": [{"ws": [3e38] * 128}, 2], "weights": [1000, -999]},
         {"latents": [1], "weights": [1]},
         {"latents": []},

@@ -171,6 +171,23 @@ def test_a_megabyte_of_errors_is_answered_in_one_sentence(http: httpx.Client) ->
     assert error["detail"] == "70000 errors"
 
 
+@pytest.mark.parametrize(
+    ("content", "field", "detail"),
+    [
+        (b'{"model": "toy", "ws": [%s1]}' % (b"[]," * 300_000), "body", "300002 lists and objects"),
+        (b'{"model": "toy", "seeds": [%s1]}' % (b"1," * 400_000), "seeds", "10000"),
+        (b'{"model": "toy", "ws": [[%s1]]}' % (b"[]," * 300), "ws", "256"),
+    ],
+)
+def test_a_megabyte_of_brackets_holds_nobody_up(
+    http: httpx.Client, content: bytes, field: str, detail: str
+) -> None:
+    response = http.post("/v1/generate", content=content, headers={"content-type": "application/json"})
+    errors = problem(response, "invalid-request")["errors"]
+    assert all(error["field"].startswith(field) for error in errors)
+    assert any(detail in error["detail"] for error in errors)
+
+
 def test_too_many_images(http: httpx.Client) -> None:
     for body in ({"model": "toy", "seed": 0, "n": 65}, {"model": "toy", "seeds": [0] * 65}):
         found = problem(http.post("/v1/generate", json=body), "too-many-images")
