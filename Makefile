@@ -44,7 +44,9 @@ typecheck: $(VENV)/.dev ## Types
 unit: $(VENV)/.dev ## The tests alone (ARGS="-k png" …)
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadgroup $(ARGS)
 
-bench: $(VENV)/.dev ## Measure gateway and runtime overhead, as ratios
+# LitServe is measured beside ganserve, and needed for nothing else.
+bench: $(VENV)/.dev ## Throughput and latency of every call, beside raw gRPC, LitServe and plain FastAPI
+	$(PIP) install --quiet --constraint constraints.txt litserve==0.2.19
 	$(BIN)/python -m tests.benchmarks.serving --repository model_repository $(ARGS)
 
 soak: $(VENV)/.dev ## Everything at once for ten minutes (ARGS="--minutes 120"): pixels, memory, latency

@@ -31,10 +31,13 @@ import numpy as np
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from service.memory import keep_freed_memory
+from tests.benchmarks import throughput
 from tests.benchmarks.pixel_models import write_pixel_model
 from tests.benchmarks.tables import Options, Row, Table, show
 from tests.gateway_process import GatewayProcess
 from tests.triton_process import TritonProcess
+
+SHIPPED = Path(__file__).parents[2] / "model_repository"
 
 
 def measure_gateway(options: Options) -> Iterator[Table]:
@@ -43,7 +46,7 @@ def measure_gateway(options: Options) -> Iterator[Table]:
         repository = Path(folder) / "repository"
         for resolution in (64, 256, 1024):
             write_pixel_model(repository, f"pixels-{resolution}", resolution)
-        _add_random_weights(repository)
+        _write_random(repository, "random-weights-1024", 1024, channel_base=4096)
         for extra in options.repositories:
             for config in extra.glob("*/config.pbtxt"):
                 shutil.copytree(config.parent, repository / config.parent.name)
@@ -65,23 +68,44 @@ def measure_runtimes(options: Options) -> Iterator[Table]:
     yield from runtimes.measure(options)
 
 
-MEASUREMENTS: dict[str, Callable[[Options], Iterable[Table]]] = {
+def measure_calls(options: Options) -> Iterator[str]:
+    """Every call of the shipped models at 1, 8 and 64 clients."""
+    with throughput.serving([SHIPPED], lambda repository: None) as servers:
+        yield from throughput.measure_endpoints(servers, options.seconds)
+
+
+def measure_beside(options: Options) -> Iterator[str]:
+    """The gateway beside raw gRPC, LitServe and FastAPI with ONNX Runtime: 64² and 256²; and tiles."""
+    name = "random-weights-256"
+
+    def add(repository: Path) -> None:
+        _write_random(repository, name, 256, channel_base=16384)
+
+    with throughput.serving([SHIPPED], add) as servers:
+        yield from throughput.measure_beside(servers, "terrain", options.images, options.rounds)
+        yield from throughput.measure_beside(servers, name, 16, options.rounds)
+        yield from throughput.measure_tiles(servers, "photo-x4", options.rounds)
+
+
+MEASUREMENTS: dict[str, Callable[[Options], Iterable[Table | str]]] = {
+    "calls": measure_calls,
+    "beside": measure_beside,
     "gateway": measure_gateway,
     "runtimes": measure_runtimes,
 }
 """Every measurement by name. `tests/benchmarks/runtimes.py` has `measure(options) -> Iterable[Table]`."""
 
 
-def _add_random_weights(repository: Path) -> None:
-    """A real network at 1024², where PyTorch is there to make one."""
+def _write_random(repository: Path, name: str, resolution: int, channel_base: int) -> None:
+    """A real network, where PyTorch is there to make one."""
     try:
         random_weights = importlib.import_module("tests.benchmarks.random_weights")
     except ModuleNotFoundError as error:
         print(f"(random weights left out: {error})", file=sys.stderr)
         return
-    random_weights.write_random_model(repository, "random-weights-1024", 1024, channel_base=4096)
-    for config in repository.glob("random-weights-1024-*/config.pbtxt"):
-        # A batch of 16 would take a minute, and nothing here sends one.
+    random_weights.write_random_model(repository, name, resolution, channel_base=channel_base)
+    for config in repository.glob(f"{name}-*/config.pbtxt"):
+        # A batch of 16 takes long, and its time is not what is measured.
         config.write_text(re.sub(r"^model_warmup \{.*?^\}\n", "", config.read_text(), flags=re.M | re.S))
 
 
@@ -209,6 +233,8 @@ def main() -> None:
         "names", nargs="*", metavar="NAME", help=f"of {', '.join(MEASUREMENTS)}; all if left out"
     )
     parser.add_argument("--images", type=int, default=400, help="per row; a quarter for large images")
+    parser.add_argument("--seconds", type=float, default=4, help="per row of `calls`")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each row of `beside`")
     parser.add_argument(
         "--repository", type=Path, action="append", default=[], help="further models to serve"
     )
@@ -217,8 +243,9 @@ def main() -> None:
     if unknown:
         parser.error(f"no measurement is called {', '.join(sorted(unknown))}")
     keep_freed_memory()  # as the gateway does, so that the direct caller is at no disadvantage
+    options = Options(given.images, tuple(given.repository), given.seconds, given.rounds)
     for name in given.names or MEASUREMENTS:
-        for table in MEASUREMENTS[name](Options(given.images, tuple(given.repository))):
+        for table in MEASUREMENTS[name](options):
             show(table)
 
 

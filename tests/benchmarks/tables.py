@@ -13,6 +13,8 @@ class Options:
 
     images: int
     repositories: tuple[Path, ...]
+    seconds: float = 4
+    rounds: int = 5
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,15 @@ class Table:
     rows: list[Row]
 
 
-def show(table: Table) -> None:
+def show(table: Table | str) -> None:
     """Prints a table, every row beside its ratio to the baseline.
 
     Args:
-        table: What was measured.
+        table: What was measured; or a line of a table of another shape.
     """
+    if isinstance(table, str):
+        print(table, flush=True)
+        return
     baseline = next((row for row in table.rows if row.baseline), None)
     print(f"\n{table.title}")
     print(f"  {'milliseconds per image':28} {'p50':>8} {'p95':>8} {'CPU':>8} {'adds':>8} {'p50 ratio':>10}")
