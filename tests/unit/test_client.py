@@ -178,12 +178,13 @@ def test_other_errors_are_not_repeated(pauses: list[float]) -> None:
     assert pauses == []
 
 
-def test_no_answer_names_the_url() -> None:
+def test_no_answer_names_the_url_at_once(pauses: list[float]) -> None:
     def handler(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused")
 
     with pytest.raises(UnreachableError, match=r"no answer from http://ganserve\.test: refused"):
         connect(handler).models()
+    assert pauses == []
 
 
 def test_a_key_is_sent_and_never_shown() -> None:
