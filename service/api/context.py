@@ -28,6 +28,7 @@ class Services:
     Attributes:
         signer: Signs files with the operator's certificate; None if there is none.
         decoding: Held by whoever decodes an image, which takes much memory for a moment.
+        uploaded_bytes: Of image files that calls hold now.
         verifying: How many files are being verified.
         verifiers: The threads in which that is done.
         trust_anchors: PEM of authorities whose signatures are proof for `/v1/verify`.
@@ -44,6 +45,7 @@ class Services:
     decoding: asyncio.Semaphore
     signer: Signer | None = None
     trust_anchors: str = ""
+    uploaded_bytes: int = 0
     verifying: int = 0
     verifiers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "verify"))
     draining: bool = False

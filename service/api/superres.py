@@ -7,7 +7,7 @@ import asyncio
 from fastapi import APIRouter, Request, Response
 
 from service.admission import AdmissionQueue
-from service.api.context import services_of
+from service.api.context import Services, services_of
 from service.api.execution import Task, execute
 from service.api.file_response import file_response
 from service.api.formats import (
@@ -24,7 +24,7 @@ from service.api.problems import invalid_field
 from service.api.signatures import signer_for
 from service.api.source_image import SourceImage
 from service.api.upload_schemas import SuperResolutionRequest, colour_of
-from service.api.uploads import read_upload
+from service.api.uploads import read_upload, room_for_upload
 from service.images.row_file import RowFile
 from service.images.transparency import flatten
 from service.superres import enlarged_size
@@ -44,6 +44,11 @@ async def enlarge_image(request: Request) -> Response:
     Large images take long on a CPU: `Prefer: wait=SECONDS` asks for a later deadline.
     """
     services = services_of(request)
+    with room_for_upload(request, services):
+        return await _enlarged(request, services)
+
+
+async def _enlarged(request: Request, services: Services) -> Response:
     data, body = await read_upload(request, SuperResolutionRequest, services.settings)
     image_format = negotiated_image(request, body.format)
     check_quality(body.quality, image_format)

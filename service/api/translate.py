@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from numpy.typing import NDArray
 
 from service.admission import AdmissionQueue
-from service.api.context import services_of
+from service.api.context import Services, services_of
 from service.api.execution import Task, execute
 from service.api.file_response import file_response
 from service.api.formats import (
@@ -26,7 +26,7 @@ from service.api.problems import invalid_field
 from service.api.signatures import signer_for
 from service.api.source_image import SourceImage
 from service.api.upload_schemas import TranslateRequest, colour_of
-from service.api.uploads import read_upload
+from service.api.uploads import read_upload, room_for_upload
 from service.cards import Translator
 from service.images.decode import DecodedImage
 from service.images.row_file import RowFile
@@ -46,6 +46,11 @@ async def translate_image(request: Request) -> Response:
     says `tileable`, with the same result, and refused where it does not.
     """
     services = services_of(request)
+    with room_for_upload(request, services):
+        return await _translated(request, services)
+
+
+async def _translated(request: Request, services: Services) -> Response:
     data, body = await read_upload(request, TranslateRequest, services.settings)
     image_format = negotiated_image(request, body.format)
     check_quality(body.quality, image_format)

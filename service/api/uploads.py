@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -11,6 +13,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
 from service.api.body import refuse_encoded, too_large
+from service.api.context import Services
 from service.api.problems import ProblemError, invalid_field
 from service.api.validation import accepted_fields, validation_problem
 from service.settings import Settings
@@ -20,9 +23,43 @@ MEDIA_TYPE: Final = "multipart/form-data"
 
 _MAX_TEXT_BYTES: Final = 1024
 _MAX_HEADER_BYTES: Final = 4096  # of a part's headers together
+_RETRY_FULL: Final = "2"
 _AN_IMAGE: Final = "one image file, in any of the formats that are read"
 
 Schema = TypeVar("Schema", bound=BaseModel)
+
+
+@contextmanager
+def room_for_upload(request: Request, services: Services) -> Iterator[None]:
+    """Keeps the files of all calls together within memory, before the first byte of this one is read.
+
+    Args:
+        request: Its body not yet read. Without `Content-Length` it counts as the largest that is accepted.
+        services: Of the gateway.
+
+    Yields:
+        Once; the room is given back afterwards.
+
+    Raises:
+        ProblemError: `queue-full`.
+    """
+    settings, declared = services.settings, request.headers.get("content-length", "")
+    size = (
+        min(int(declared), settings.max_upload_bytes) if declared.isdecimal() else settings.max_upload_bytes
+    )
+    if services.uploaded_bytes and services.uploaded_bytes + size > settings.max_uploads_bytes:
+        services.metrics.rejected.labels("none", "queue-full").inc()
+        raise ProblemError(
+            "queue-full",
+            f"The gateway holds {services.uploaded_bytes} bytes of image files and takes no more now; "
+            f"try again in {_RETRY_FULL} s.",
+            headers={"retry-after": _RETRY_FULL},
+        )
+    services.uploaded_bytes += size
+    try:
+        yield
+    finally:
+        services.uploaded_bytes -= size
 
 
 async def read_upload(request: Request, schema: type[Schema], settings: Settings) -> tuple[bytes, Schema]:

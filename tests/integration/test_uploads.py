@@ -41,6 +41,27 @@ def test_a_plain_body(http: httpx.Client) -> None:
     assert Image.open(io.BytesIO(answer.content)).size == (24, 16)
 
 
+def test_all_files_together_are_bounded(
+    triton: TritonProcess, start_gateway: Callable[..., GatewayProcess]
+) -> None:
+    body = HEAD + FILE + MODEL + END
+    gateway = start_gateway(triton.grpc_url, max_uploads_bytes=len(body) + 10)
+    gateway.wait_ready()
+    with gateway.client() as http, socket.create_connection(("127.0.0.1", gateway.port)) as other:
+        head = f"POST {URL} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 11\r\n"
+        other.sendall(head.encode() + b"Content-Type: multipart/form-data; boundary=b\r\n\r\n")  # and no body
+        deadline = time.monotonic() + 10
+        while (answer := post(http, body)).status_code == 200:  # until the other one has been seen
+            assert time.monotonic() < deadline
+        assert answer.status_code == 503, answer.text
+        assert answer.json()["type"] == "/problems/queue-full"
+        assert answer.headers["retry-after"] == "2"
+        other.close()
+        while (answer := post(http, body)).status_code == 503:
+            assert time.monotonic() < deadline
+        assert answer.status_code == 200, answer.text
+
+
 def test_fields_in_any_order_and_names_of_files_of_any_kind(http: httpx.Client) -> None:
     for name in (b"../../etc/passwd", b"C:\\\\x\\\\y.png", b"", b"\xff\xfe", b"a" * 900, b"x\x00.png"):
         head = b'\r\n--b\r\nContent-Disposition: form-data; name="image"; filename="' + name + b'"\r\n\r\n'
