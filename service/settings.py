@@ -78,8 +78,8 @@ class Settings(BaseSettings):
     max_uploads_bytes: int = Field(
         512 << 20,
         gt=0,
-        description="Most bytes of image files that translation and super-resolution hold at a time (503 beyond"
-        " it). A file counts from its first byte until it is answered, by its `Content-Length`.",
+        description="Most bytes of image files that translation and super-resolution hold at a time (503"
+        " beyond it). A file counts from its first byte until it is answered, by its `Content-Length`.",
     )
     upload_timeout_seconds: float = Field(
         120.0, gt=0, description="How long a body with an image file may take to arrive (408)."
