@@ -27,7 +27,7 @@ from service.api.formats import (
 from service.api.latent_lookup import latents_for
 from service.api.lookup import find_generator
 from service.api.problems import invalid_field
-from service.api.recipes import recipe_of
+from service.api.recipes import bounded, recipe_of
 from service.api.rendering import NPY, Picture, render_image, render_json, render_npy, render_zip
 from service.api.schemas import GenerateRequest
 from service.api.signatures import signer_for
@@ -191,7 +191,7 @@ class Generated:
         if captions:
             recipe["captions"] = True
             texts = [_caption(self.model, index, latent) for index, latent in enumerate(self.latents)]
-        return contact_sheet(self.images, texts), recipe
+        return contact_sheet(self.images, texts), bounded(recipe)
 
 
 def _caption(model: Generator, index: int, latent: Latent) -> str:

@@ -24,7 +24,7 @@ from service.api.lookup import find_generator
 from service.api.mixing_schemas import InterpolateRequest
 from service.api.negotiation import negotiate
 from service.api.problems import ProblemError, invalid_field
-from service.api.recipes import recipe_of
+from service.api.recipes import bounded, recipe_of
 from service.api.rendering import Picture, describe, file_of, render_image, render_zip, sha256_of
 from service.api.signatures import signed, signer_for
 from service.api.streaming import EVENT_STREAM, StreamedTask, event, stream
@@ -136,17 +136,19 @@ class _Plan:
         for keyframe in self.keyframes:
             recipe = recipe_of(self.model, keyframe, body.noise)
             keyframes.append({k: v for k, v in recipe.items() if k not in ("model", "digest", "noise")})
-        return {
-            "model": self.model.name,
-            "digest": self.model.digest,
-            "noise": body.noise,
-            "operation": "interpolate",
-            "keyframes": keyframes,
-            "frames": body.frames,
-            "space": body.space,
-            "easing": body.easing,
-            "loop": body.loop,
-        }
+        return bounded(
+            {
+                "model": self.model.name,
+                "digest": self.model.digest,
+                "noise": body.noise,
+                "operation": "interpolate",
+                "keyframes": keyframes,
+                "frames": body.frames,
+                "space": body.space,
+                "easing": body.easing,
+                "loop": body.loop,
+            }
+        )
 
 
 @dataclass(frozen=True, eq=False)

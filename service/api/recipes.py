@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.cards import Generator
+from service.images.provenance import canonical_json, xmp_packet
 from service.synthesis import Latent, Noise
 
 # Larger styles would not fit into the one XMP segment that a JPEG has.
 _LARGEST_WS: Final = 16 << 10
+# Of the 65,502 bytes of that segment; the rest is for what is added to a recipe later, as hashes are.
+_LARGEST_PACKET: Final = 64_000
 
 
 def recipe_of(model: Generator, latent: Latent, noise: Noise) -> dict[str, Any]:
@@ -45,6 +49,43 @@ def recipe_of(model: Generator, latent: Latent, noise: Noise) -> dict[str, Any]:
     if amounts:
         recipe["edits"] = amounts
     return recipe
+
+
+def bounded(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe of many latents, short enough for every format: a JPEG has 64 KiB for it.
+
+    Args:
+        recipe: Plain JSON values.
+
+    Returns:
+        The recipe itself if it fits; else without styles, whose sha256 stays; else with `<name>_sha256` of each
+        of its lists, as canonical JSON, instead of the list.
+    """
+    made = dict(recipe)
+    if _fits(made):
+        return made
+    made = {name: _without_ws(value) if isinstance(value, list) else value for name, value in made.items()}
+    if _fits(made):
+        return made
+    return {
+        (f"{name}_sha256" if isinstance(value, list) else name): (
+            hashlib.sha256(canonical_json(value).encode()).hexdigest() if isinstance(value, list) else value
+        )
+        for name, value in recipe.items()
+    }
+
+
+def _fits(recipe: Mapping[str, Any]) -> bool:
+    return len(xmp_packet(canonical_json(recipe)).encode()) <= _LARGEST_PACKET
+
+
+def _without_ws(latents: Sequence[Any]) -> list[Any]:
+    return [
+        {name: value for name, value in latent.items() if name != "ws"}
+        if isinstance(latent, dict)
+        else latent
+        for latent in latents
+    ]
 
 
 def encode_ws(ws: NDArray[np.float32]) -> str:

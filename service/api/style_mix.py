@@ -28,7 +28,7 @@ from service.api.latent_lookup import layers_for, sources_for
 from service.api.lookup import find_generator
 from service.api.mixing_schemas import StyleMixRequest
 from service.api.problems import invalid_field
-from service.api.recipes import recipe_of
+from service.api.recipes import bounded, recipe_of
 from service.api.rendering import Picture, render_image, render_json, render_zip
 from service.api.signatures import signer_for
 from service.cards import Generator
@@ -120,15 +120,17 @@ class _Plan:
     noise: Noise
 
     def recipe(self, rows: Sequence[Latent], columns: Sequence[Latent]) -> dict[str, Any]:
-        return {
-            "model": self.model.name,
-            "digest": self.model.digest,
-            "noise": self.noise,
-            "operation": "style-mix",
-            "layers": list(self.layers),
-            "rows": [self._of(latent) for latent in rows],
-            "columns": [self._of(latent) for latent in columns],
-        }
+        return bounded(
+            {
+                "model": self.model.name,
+                "digest": self.model.digest,
+                "noise": self.noise,
+                "operation": "style-mix",
+                "layers": list(self.layers),
+                "rows": [self._of(latent) for latent in rows],
+                "columns": [self._of(latent) for latent in columns],
+            }
+        )
 
     def _of(self, latent: Latent) -> dict[str, Any]:
         recipe = recipe_of(self.model, latent, self.noise)

@@ -63,11 +63,11 @@ class Provenance:
     problem: str | None = None
 
 
-def canonical_json(recipe: Mapping[str, Any]) -> str:
+def canonical_json(recipe: Mapping[str, Any] | list[Any]) -> str:
     """The one text of a recipe: sorted keys, no spaces.
 
     Args:
-        recipe: Model, digest, seed and parameters.
+        recipe: Model, digest, seed and parameters; or a part of it.
 
     Returns:
         JSON; equal recipes give equal text.

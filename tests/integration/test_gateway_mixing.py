@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
+from service.images.provenance import read_provenance
 from tests.gateway_process import GatewayProcess
 from tests.toy_repository import write_toy_repository
 from tests.triton_process import TritonProcess
@@ -396,6 +397,24 @@ def test_crossed_images_one_by_one(http: httpx.Client) -> None:
 def test_mixes_that_are_refused(http: httpx.Client, extra: dict, problem: str) -> None:
     response = http.post("/v1/style-mix", json={"model": "terrain", "rows": [1], "columns": [2], **extra})
     assert (response.status_code, response.json()["type"]) == (422, f"/problems/{problem}"), response.text
+
+
+def test_recipes_of_many_styles_are_shortened_to_what_a_file_holds(http: httpx.Client) -> None:
+    kept = http.post("/v1/latents", json={"model": "terrain", "latents": list(range(20))}).json()["data"]
+    styles = [{"ws": item["ws"]} for item in kept]
+    body = {"model": "terrain", "rows": styles, "columns": [1], "format": "jpeg"}
+    response = http.post("/v1/style-mix", json=body)
+    assert response.status_code == 200, response.text
+    recipe = read_provenance(response.content).recipe
+    assert [list(row) for row in recipe["rows"]] == [["ws_sha256"]] * 20
+    assert len({row["ws_sha256"] for row in recipe["rows"]}) == 20
+    body = {"model": "terrain", "keyframes": [*range(600)], "frames": 20, "edits": {"direction-01": 1.5}}
+    body |= {"format": "zip", "frame_format": "jpeg"}
+    with zipfile.ZipFile(io.BytesIO(http.post("/v1/interpolate", json=body).content)) as archive:
+        recipe = read_provenance(archive.read("00007.jpg")).recipe
+    assert recipe["frame"] == 7
+    assert len(recipe["keyframes_sha256"]) == 64
+    assert "keyframes" not in recipe
 
 
 # Arithmetic on styles
