@@ -58,8 +58,8 @@ def bounded(recipe: Mapping[str, Any]) -> dict[str, Any]:
         recipe: Plain JSON values.
 
     Returns:
-        The recipe itself if it fits; else without styles, whose sha256 stays; else with `<name>_sha256` of each
-        of its lists, as canonical JSON, instead of the list.
+        The recipe itself if it fits; else without styles, whose sha256 stays; else with `<name>_sha256` of
+        the canonical JSON of each of its lists, instead of the list.
     """
     made = dict(recipe)
     if _fits(made):

@@ -408,7 +408,8 @@ def test_recipes_of_many_styles_are_shortened_to_what_a_file_holds(http: httpx.C
     recipe = read_provenance(response.content).recipe
     assert [list(row) for row in recipe["rows"]] == [["ws_sha256"]] * 20
     assert len({row["ws_sha256"] for row in recipe["rows"]}) == 20
-    body = {"model": "terrain", "keyframes": [*range(600)], "frames": 20, "edits": {"direction-01": 1.5}}
+    edits = {"direction-01": 1.234567, "direction-02": -2.345678}
+    body = {"model": "terrain", "keyframes": [*range(600)], "frames": 20, "edits": edits}
     body |= {"format": "zip", "frame_format": "jpeg"}
     with zipfile.ZipFile(io.BytesIO(http.post("/v1/interpolate", json=body).content)) as archive:
         recipe = read_provenance(archive.read("00007.jpg")).recipe
