@@ -25,14 +25,15 @@ def test_in_flight_finishes(
     answers: list[httpx.Response] = []
 
     def call() -> None:
+        body, patience = {"model": "toy", "seed": 0, "n": 24}, {"prefer": "wait=55"}
         with gateway.client() as client:
-            answers.append(client.post("/v1/generate", json={"model": "toy", "seed": 0, "n": 24}))
+            answers.append(client.post("/v1/generate", json=body, headers=patience))
 
     streamed: list[str] = []
 
     def stream() -> None:
         body = {"model": "toy", "keyframes": [{"seed": 1}, {"seed": 2}], "frames": 16}
-        accept = {"accept": "text/event-stream"}
+        accept = {"accept": "text/event-stream", "prefer": "wait=55"}
         with (
             gateway.client() as client,
             client.stream("POST", "/v1/interpolate", json=body, headers=accept) as response,
@@ -60,7 +61,7 @@ def test_in_flight_finishes(
     assert answers[0].status_code == 200
     assert len(answers[0].json()["data"]) == 24
     events = [line for line in streamed if line.startswith("event: ")]
-    assert events.count("event: frame") == 16
+    assert events.count("event: frame") == 16, (streamed[:4], gateway.log())
     assert "event: error" not in events
     assert gateway.process.wait(10) == 0
 
