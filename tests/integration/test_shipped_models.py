@@ -24,7 +24,7 @@ CARDS = {name: json.loads(config.parameters["card"].string_value) for name, conf
 GENERATORS = {card["name"]: card for card in CARDS.values() if card.get("role") == "synthesis"}
 
 
-TIMES_BETTER = {"emoji": 3}
+TIMES_BETTER = {"emoji": 4}
 """How many times lower than untrained a KID is where it is not five times: emoji's training was cut short."""
 
 SHIPPED = {
