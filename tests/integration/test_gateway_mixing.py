@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 import time
@@ -187,7 +188,14 @@ def test_every_format(http: httpx.Client, animation_format: str) -> None:
         assert response.headers["content-type"] == "video/mp4"
     else:
         n = 1 if animation_format == "sheet" else 5
-        assert len(frames_of(response.content)) == n
+        frames = frames_of(response.content)
+        assert len(frames) == n
+        if animation_format != "gif":
+            raw = b"".join(frame.tobytes() for frame in frames)
+            assert response.headers["x-pixels-sha256"] == hashlib.sha256(raw).hexdigest()
+    assert response.headers["x-model"] == "terrain"
+    assert len(response.headers["x-model-digest"]) == 64
+    assert response.headers["vary"] == "accept"
 
 
 def test_keyframes_of_every_sort(http: httpx.Client) -> None:
