@@ -83,7 +83,7 @@ def measure_beside(options: Options) -> Iterator[str]:
 
     with throughput.serving([SHIPPED], add) as servers:
         yield from throughput.measure_beside(servers, "terrain", options.images, options.rounds)
-        yield from throughput.measure_beside(servers, name, 16, options.rounds)
+        yield from throughput.measure_beside(servers, name, min(16, options.images), options.rounds)
         yield from throughput.measure_tiles(servers, "photo-x4", options.rounds)
 
 

@@ -56,6 +56,12 @@ def _cpu(process: psutil.Process) -> float:
     return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
 
 
+def _family_cpu(process: psutil.Process | None) -> float:
+    if process is None:
+        return 0.0
+    return sum(_cpu(member) for member in (process, *process.children(recursive=True)))
+
+
 def measure_endpoints(servers: Servers, seconds: float) -> Iterator[str]:
     """Every call at 1, 8 and 64 clients.
 
@@ -135,6 +141,7 @@ def measure_beside(servers: Servers, name: str, count: int, rounds: int, clients
         request("POST", "/predict", json.dumps({"seed": seed}).encode(), content_type="application/json")
         for seed in range(count)
     ]
+    families: dict[str, psutil.Process] = {}
     with ExitStack() as stack:
         targets: dict[str, dict[str, Any]] = {
             "raw gRPC, synthesis alone": {
@@ -152,35 +159,41 @@ def measure_beside(servers: Servers, name: str, count: int, rounds: int, clients
             ("LitServe, PNG", "litserve_server"),
             ("FastAPI + ONNX Runtime, PNG", "plain_fastapi"),
         ):
-            port = stack.enter_context(_other(module, repository, name))
+            port, process = stack.enter_context(_other(module, repository, name))
             targets[title] = {"port": port, "requests": seeds}
+            families[title] = process
         results: dict[str, list[Loaded]] = {title: [] for title in targets}
         for target in targets.values():
             load(target, clients, count=min(count, clients))
         around = []
+        spent: dict[str, list[float]] = {title: [] for title in targets}
         for turn in range(rounds):
             order = list(targets) if turn % 2 == 0 else list(targets)[::-1]
             for title in order:
-                before = servers.cpu()
-                results[title].append(load(targets[title], clients, count=count))
+                before, own = servers.cpu(), _family_cpu(families.get(title))
+                done = load(targets[title], clients, count=count)
+                results[title].append(done)
+                own = _family_cpu(families.get(title)) - own
+                both = sum(servers.cpu()) - sum(before)
+                spent[title].append((own if title in families else both) / count * 1e3)
                 if title == "ganserve, PNG":
                     around.append(servers.shares(before)[1])
     raw = _median(results["raw gRPC, synthesis alone"], "rate")
     yield (
         f"{name}, {clients} clients, {rounds} turns of {count} images; medians\n"
-        f"  {'':32} {'images/s':>8} {'of raw':>7} {'p50 ms':>8} {'p95 ms':>8} {'p99 ms':>8}"
+        f"  {'':32} {'images/s':>8} {'of raw':>7} {'CPU ms':>8} {'p50 ms':>8} {'p95 ms':>8} {'p99 ms':>8}"
         "  images/s of each turn"
     )
     for title, loads in results.items():
         rate = _median(loads, "rate")
-        cells = " ".join(
-            f"{statistics.median(done.percentile(percent) for done in loads):8.0f}"
-            for percent in (50, 95, 99)
-        )
+        latencies = [statistics.median(done.percentile(part) for done in loads) for part in (50, 95, 99)]
+        cells = " ".join(f"{cell:8.1f}" for cell in (statistics.median(spent[title]), *latencies))
         each = " ".join(f"{done.rate:.1f}" for done in loads)
         yield f"  {title:32} {rate:8.2f} {rate / raw:7.1%} {cells}  {each}"
-    spent = statistics.median(around)
-    yield f"  (of the CPU time of ganserve and Triton, {spent:.0%} is spent outside of the models' processes)"
+    yield "  CPU ms: of the servers, an image. It tells more than rates where others use the cores as well:"
+    yield "  a server that computes in many threads at once takes a larger part of such cores."
+    outside = statistics.median(around)
+    yield f"  Of the CPU time of ganserve and Triton, {outside:.0%} is spent outside of the models."
 
 
 def _median(loads: list[Loaded], name: str) -> float:
@@ -242,8 +255,8 @@ def serving(repositories: Iterable[Path], write: Callable[[Path], None]) -> Iter
 
 
 @contextmanager
-def _other(module: str, repository: str, name: str) -> Iterator[int]:
-    """Another server with the same model, as a process."""
+def _other(module: str, repository: str, name: str) -> Iterator[tuple[int, psutil.Process]]:
+    """Another server with the same model: its port, and its process."""
     (port,) = free_ports(1)
     command = [sys.executable, "-m", f"tests.benchmarks.others.{module}", str(port), repository, name]
     process = subprocess.Popen(
@@ -267,7 +280,7 @@ def _other(module: str, repository: str, name: str) -> Iterator[int]:
             if time.monotonic() > deadline or process.poll() is not None:
                 raise RuntimeError(f"{module} does not answer")
             time.sleep(0.2)
-        yield port
+        yield port, psutil.Process(process.pid)
     finally:
         for child in psutil.Process(process.pid).children(recursive=True):
             with suppress(psutil.NoSuchProcess):
