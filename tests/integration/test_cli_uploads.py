@@ -111,11 +111,11 @@ def test_a_server_that_goes_away_ends_the_run(
 def test_ctrl_c_leaves_whole_files_and_the_next_run_does_the_rest(
     gateway: GatewayProcess, tmp_path: Path
 ) -> None:
-    write_pictures(tmp_path / "in", 18, side=64)
+    write_pictures(tmp_path / "in", 30, side=160)
     out = tmp_path / "out"
     command = [
         *(sys.executable, "-m", "service.cli", "upscale", "in", "--model", "photo-x4"),
-        *("--out", "out", "--jobs", "3"),
+        *("--out", "out", "--jobs", "1"),
     ]
     environment = {**os.environ, "GANSERVE_URL": gateway.url}
     process = subprocess.Popen(
@@ -131,15 +131,15 @@ def test_ctrl_c_leaves_whole_files_and_the_next_run_does_the_rest(
     assert process.returncode == 130, errors
     assert time.monotonic() - started < 10
     made = sorted(out.iterdir())
-    assert 3 <= len(made) < 18
+    assert 3 <= len(made) < 30
     for path in made:
         assert path.suffix == ".png"
         assert not path.name.startswith(".")
         with Image.open(io.BytesIO(path.read_bytes())) as image:
             image.load()
-            assert image.size == (256, 256)
+            assert image.size == (640, 640)
     assert output == f"{len(made)} images in out\n"
-    assert f"Interrupted. {18 - len(made)} left; the same command goes on." in errors
+    assert f"Interrupted. {30 - len(made)} left; the same command goes on." in errors
     assert "Traceback" not in errors
 
     times = {path: path.stat().st_mtime_ns for path in made}
@@ -147,6 +147,6 @@ def test_ctrl_c_leaves_whole_files_and_the_next_run_does_the_rest(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
     )
     assert again.returncode == 0, again.stderr
-    assert again.stdout.startswith(f"{18 - len(made)} images in out, {len(made)} were there already")
-    assert len(list(out.iterdir())) == 18
+    assert again.stdout.startswith(f"{30 - len(made)} images in out, {len(made)} were there already")
+    assert len(list(out.iterdir())) == 30
     assert {path: path.stat().st_mtime_ns for path in made} == times

@@ -137,7 +137,7 @@ def test_statistics_of_each_image_are_served():
     product = translator_product(Deployable("x", "X", network, card={"size_multiple": 4, "min_size": 4}))
     assert product.card["receptive_radius"] is None
     converted = convert(product.models[0], "torchscript")
-    assert product.measure([converted.run], "") == {"tileable": False}
+    assert product.measure([converted.run], "")["tileable"] is False
     images = noise(3, 9, 10)
     together = converted.run({"source": images})["images"]
     alone = np.concatenate([converted.run({"source": image[None]})["images"] for image in images])

@@ -4,6 +4,7 @@ from grpc.aio import AioRpcError, Metadata
 
 from service.triton import (
     InferenceError,
+    ModelDownError,
     TritonChangedError,
     TritonDeadlineError,
     TritonQueueFullError,
@@ -24,7 +25,7 @@ UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
         (UNAVAILABLE, "failed to connect to all addresses", TritonChangedError),
         (UNAVAILABLE, "Socket closed", TritonChangedError),
         (grpc.StatusCode.CANCELLED, "", TritonChangedError),
-        (grpc.StatusCode.INTERNAL, "Stub process is not healthy.", InferenceError),
+        (grpc.StatusCode.INTERNAL, "Stub process is not healthy.", ModelDownError),
         (grpc.StatusCode.INVALID_ARGUMENT, "unexpected shape for input 'z'", InferenceError),
     ],
 )
