@@ -61,9 +61,10 @@ async def interpolate(request: Request) -> Response:
     body = await read_json(request, InterpolateRequest, settings)
     media_type = _negotiate(request, body)
     _check_limits(body, settings)
-    if body.quality is not None and media_type != EVENT_STREAM:
-        lossy = body.frame_format != "png" if media_type == _ZIP or _is_sheet(body, media_type) else True
-        if not lossy or media_type in ("image/gif", "image/apng"):
+    if body.quality is not None:
+        single_frames = media_type in (_ZIP, EVENT_STREAM) or _is_sheet(body, media_type)
+        lossy = body.frame_format != "png" if single_frames else media_type in ("image/webp", "video/mp4")
+        if not lossy:
             raise invalid_field(
                 "quality", "this format has no quality", "quality with webp, mp4 or jpeg frames"
             )
@@ -236,9 +237,8 @@ def _frame(
     signer: Signer | None,
 ) -> dict[str, Any]:
     picture = Picture(pixels, "", {**recipe, "frame": index})
-    quality = None if body.frame_format == "png" else body.quality
     said = describe(picture, body.frame_format)
-    file = file_of(pixels, picture.recipe, said["pixels_sha256"], body.frame_format, quality, signer)
+    file = file_of(pixels, picture.recipe, said["pixels_sha256"], body.frame_format, body.quality, signer)
     return {**said, "b64_json": base64.b64encode(file).decode("ascii")}
 
 

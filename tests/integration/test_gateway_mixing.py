@@ -317,6 +317,14 @@ def test_interpolations_that_are_refused(http: httpx.Client, extra: dict, proble
     assert (response.status_code, response.json()["type"]) == (422, f"/problems/{problem}"), response.text
 
 
+def test_events_of_png_frames_have_no_quality(http: httpx.Client) -> None:
+    body = {"model": "terrain", "keyframes": [1, 2], "frames": 2, "quality": 50}
+    headers = {"accept": "text/event-stream"}
+    assert error_of(http.post("/v1/interpolate", json=body, headers=headers))["field"] == "quality"
+    body["frame_format"] = "jpeg"
+    assert http.post("/v1/interpolate", json=body, headers=headers).status_code == 200
+
+
 def test_limits_are_settings(triton: TritonProcess, start_gateway: Callable[..., GatewayProcess]) -> None:
     gateway = start_gateway(
         triton.grpc_url,
