@@ -26,6 +26,9 @@ from service.telemetry.records import record_of
 from service.triton import TritonChangedError
 
 EVENT_STREAM = "text/event-stream"
+
+_CLOSING_ATTEMPTS = 500
+_CLOSING_PAUSE_SECONDS = 0.01
 # After the deadline: for the event that says so, if somebody still reads.
 _LAST_WORDS_SECONDS = 1.0
 
@@ -127,8 +130,20 @@ class _ClosingResponse(StreamingResponse):
             record_of(scope).outcome = "deadline-exceeded"
             raise ClientDisconnect from None  # nothing more can be said; the server closes the connection
         finally:
-            await self._events.aclose()
-            await self._begun.rest.aclose()
+            await _closed(self._events)
+            await _closed(self._begun.rest)
+
+
+async def _closed(events: AsyncGenerator[bytes, None]) -> None:
+    """Closes a generator; a step of it that was cancelled may take a moment to come to its end."""
+    for _ in range(_CLOSING_ATTEMPTS):
+        try:
+            await events.aclose()
+        except RuntimeError:  # it is running
+            await asyncio.sleep(_CLOSING_PAUSE_SECONDS)
+        else:
+            return
+    raise RuntimeError("a stream of events does not end")
 
 
 async def _under_admission(

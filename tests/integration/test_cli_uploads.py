@@ -119,7 +119,14 @@ def test_ctrl_c_leaves_whole_files_and_the_next_run_does_the_rest(
     ]
     environment = {**os.environ, "GANSERVE_URL": gateway.url}
     process = subprocess.Popen(
-        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Tests that run in the background inherit that SIGINT is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         until(lambda: process.poll() is not None or (out.is_dir() and len(list(out.iterdir())) >= 3))
