@@ -8,7 +8,15 @@ from collections.abc import AsyncIterator
 
 from fastapi import FastAPI
 
-from service.api import (
+from service.api.access.browsers import BrowserRules, CorsHeaders
+from service.api.access.guard import Guard
+from service.api.access.scopes import check_access
+from service.api.access.security_headers import SecurityHeadersMiddleware, security_headers
+from service.api.answers.head import HeadMiddleware
+from service.api.context import Services
+from service.api.errors.handlers import failure_response, install_handlers, respond, shutdown_response
+from service.api.openapi.document import install_openapi
+from service.api.routes import (
     docs_page,
     generate,
     health,
@@ -22,14 +30,6 @@ from service.api import (
     translate,
     verify,
 )
-from service.api.access import check_access
-from service.api.auth import Guard
-from service.api.browsers import BrowserRules, CorsHeaders
-from service.api.context import Services
-from service.api.errors import failure_response, install_handlers, respond, shutdown_response
-from service.api.head import HeadMiddleware
-from service.api.openapi import install_openapi
-from service.api.security_headers import SecurityHeadersMiddleware, security_headers
 from service.catalog import Catalog
 from service.exposure import answered_hosts
 from service.images.encode import MEDIA_TYPES, encoder_fingerprint
@@ -119,7 +119,7 @@ def create_app(settings: Settings) -> FastAPI:
         summary="Images from generative adversarial networks, served by Triton.",
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         lifespan=lifespan,
-        docs_url=None,  # both pages load their scripts from elsewhere; see service.api.docs_page
+        docs_url=None,  # both pages load their scripts from elsewhere; see service.api.routes.docs_page
         redoc_url=None,
         redirect_slashes=False,
     )

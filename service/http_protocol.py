@@ -9,8 +9,8 @@ from typing import ClassVar
 from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from service.api.problems import ProblemError, problem_response
-from service.api.security_headers import security_headers
+from service.api.access.security_headers import security_headers
+from service.api.errors.problems import ProblemError, problem_response
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
 from service.telemetry.records import RequestRecord

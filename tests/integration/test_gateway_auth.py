@@ -18,8 +18,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.api.access import ACCESS
-from service.api.auth import Guard
+from service.api.access.guard import Guard
+from service.api.access.scopes import ACCESS
 from service.app import create_app
 from service.keys import SCOPES, create_key, revoke_key
 from service.settings import Settings
@@ -94,8 +94,10 @@ def test_every_route_is_in_the_table_and_the_table_names_only_routes() -> None:
 
 
 def test_a_route_that_nobody_decided_about_is_not_served(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.api.access.ACCESS", {n: a for n, a in ACCESS.items() if n != "generate"})
-    with pytest.raises(LookupError, match=r"access\.py.*generate"):
+    monkeypatch.setattr(
+        "service.api.access.scopes.ACCESS", {n: a for n, a in ACCESS.items() if n != "generate"}
+    )
+    with pytest.raises(LookupError, match=r"scopes\.py.*generate"):
         create_app(Settings())
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
-from service.api import problem_pages
-from service.api.security_headers import SECURITY_HEADERS
+from service.api.access.security_headers import SECURITY_HEADERS
+from service.api.routes import problem_pages
 from service.app import create_app
 from service.settings import Settings
 from tests.gateway_process import GatewayProcess

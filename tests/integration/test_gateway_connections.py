@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.api.problems import PROBLEMS
+from service.api.errors.problems import PROBLEMS
 from tests.gateway_process import GatewayProcess
 from tests.triton_process import TritonProcess
 

@@ -4,7 +4,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from service.api.docs_page import docs_page
+from service.api.routes.docs_page import docs_page
 from service.app import create_app
 from service.settings import Settings
 from tests.image_files import saved

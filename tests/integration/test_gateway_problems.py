@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from service.api.problems import PROBLEMS
+from service.api.errors.problems import PROBLEMS
 from tests.gateway_process import GatewayProcess
 
 GOOD = {"model": "toy", "seeds": [1]}

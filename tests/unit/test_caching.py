@@ -1,6 +1,6 @@
 import pytest
 
-from service.api.caching import etag_of, is_current
+from service.api.answers.caching import etag_of, is_current
 
 RECIPE = {"model": "toy", "digest": "a" * 64, "seed": 7}
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from service.api.problems import PROBLEMS
+from service.api.errors.problems import PROBLEMS
 from service.images.containers.base import MAX_COUNTED_FRAMES, MEDIA_TYPES
 from service.images.decode import DecodeLimits, ImageError, decode, inspect
 from service.images.exif import orientation, upright

@@ -1,6 +1,6 @@
 import pytest
 
-from service.api.negotiation import negotiate
+from service.api.answers.negotiation import negotiate
 
 OFFERS = ("application/json", "image/png", "image/jpeg", "image/webp", "application/zip")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-from service.api.problems import PROBLEMS
+from service.api.errors.problems import PROBLEMS
 from service.app import create_app
 from service.settings import Settings
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from starlette.requests import ClientDisconnect
 
-from service.api.streaming import _ClosingResponse, _Stream
+from service.api.calls.streaming import _ClosingResponse, _Stream
 from service.telemetry.records import RequestRecord, attach_record, record_of
 
 

@@ -1,8 +1,8 @@
 import pytest
 from pydantic import ValidationError
 
-from service.api.schemas import GenerateRequest
-from service.api.validation import accepted_fields, validation_problem
+from service.api.errors.validation import accepted_fields, validation_problem
+from service.api.schemas.generate import GenerateRequest
 
 
 def errors_of(body: str) -> dict[str, dict]:

@@ -24,7 +24,7 @@ class ImageError(Exception):
         """Describes the refusal.
 
         Args:
-            slug: A key of `service.api.problems.PROBLEMS`.
+            slug: A key of `service.api.errors.problems.PROBLEMS`.
             detail: One sentence for whoever sent the file.
             members: Extension members of the problem, such as the limit that was exceeded.
         """

@@ -1,0 +1,84 @@
+"""Work beside a watch: it ends at the deadline, and when the client hangs up."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+from collections.abc import Coroutine
+from time import perf_counter
+from typing import Any, TypeVar
+
+from starlette.requests import ClientDisconnect, Request
+
+from service.api.errors.problems import ProblemError
+from service.settings import Settings
+
+Result = TypeVar("Result")
+
+_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?=$|[,;])", re.IGNORECASE)
+
+
+def allowed_seconds(request: Request, settings: Settings) -> tuple[float, dict[str, str]]:
+    """How long a call may take.
+
+    Args:
+        request: May carry `Prefer: wait=SECONDS` (RFC 7240).
+        settings: The default and the longest.
+
+    Returns:
+        Seconds from now, and the response headers that say which preference was applied.
+    """
+    prefer = request.headers.get("prefer")
+    asked = _WAIT.search(prefer) if prefer else None
+    if asked is None:
+        return settings.default_deadline_seconds, {}
+    seconds = min(float(asked.group(1)), settings.max_deadline_seconds)
+    return seconds, {"preference-applied": f"wait={math.floor(seconds)}"}
+
+
+async def supervise(request: Request, work: Coroutine[Any, Any, Result], deadline: float) -> Result:
+    """Awaits work for as long as somebody waits for it.
+
+    Args:
+        request: Its body must have been read.
+        work: Cancelled if it is not done in time or the client leaves.
+        deadline: On the clock of `time.perf_counter`.
+
+    Returns:
+        What the work returned.
+
+    Raises:
+        ProblemError: `deadline-exceeded`.
+        ClientDisconnect: If the client hung up.
+    """
+    working = asyncio.ensure_future(work)
+    watching = asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait(
+            (working, watching),
+            timeout=max(0.0, deadline - perf_counter()),
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        if working.done():
+            return working.result()
+        if watching.done():
+            raise ClientDisconnect
+        raise deadline_problem()
+    finally:
+        watching.cancel()
+        if not working.done():
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+
+
+def deadline_problem() -> ProblemError:
+    """The problem of a call that was not done in time."""
+    return ProblemError(
+        "deadline-exceeded", "The call was not done in time; `Prefer: wait=SECONDS` asks for longer."
+    )
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,1 @@
+"""The OpenAPI document, and what it says of each call beside the code."""

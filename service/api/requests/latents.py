@@ -1,0 +1,219 @@
+"""Latents as clients write them, checked against the model; what does not fit becomes a problem."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.api.errors.problems import invalid_field
+from service.api.schemas.latents import LatentFields, LatentSource, WsValue
+from service.cards import Generator
+from service.synthesis import Latent
+
+
+def latents_for(
+    model: Generator,
+    fields: LatentFields,
+    seeds: Sequence[int] | None,
+    ws: Sequence[WsValue] | None,
+    *,
+    prefix: str = "",
+) -> list[Latent]:
+    """Latents of seeds, or of styles that the client kept.
+
+    Args:
+        model: The generator.
+        fields: Truncation, label and edits, the same for all.
+        seeds: As the schema validated them.
+        ws: Instead of seeds.
+        prefix: Of the fields' names in problems, such as `keyframes.2.`.
+
+    Returns:
+        One latent each.
+
+    Raises:
+        ProblemError: If something does not exist in this model, or has no effect on styles.
+    """
+    if ws is not None:
+        for name in ("truncation", "truncation_cutoff", "label", "edits"):
+            if name in fields.model_fields_set and getattr(fields, name) is not None:
+                raise invalid_field(
+                    prefix + name,
+                    "this has no effect on `ws`: they are what comes out of truncation, label and edits",
+                    f"no {name} together with ws",
+                )
+        where = f"{prefix}ws"
+        return [
+            Latent(ws=_styles(model, value, f"{where}.{index}" if len(ws) > 1 else where))
+            for index, value in enumerate(ws)
+        ]
+    if fields.truncation_cutoff is not None and fields.truncation_cutoff > model.num_ws:
+        raise invalid_field(
+            f"{prefix}truncation_cutoff",
+            f"the model has {model.num_ws} layers",
+            f"an integer from 0 to {model.num_ws}",
+        )
+    label = class_index(model, fields.label, f"{prefix}label")
+    edits = edit_amounts(model, fields.edits or {}, f"{prefix}edits")
+    return [
+        Latent(
+            seed=seed,
+            truncation=fields.truncation,
+            truncation_cutoff=fields.truncation_cutoff,
+            label=label,
+            edits=edits,
+        )
+        for seed in seeds or ()
+    ]
+
+
+def class_index(model: Generator, label: int | str | None, field: str = "label") -> int | None:
+    """Index of a class.
+
+    Args:
+        model: The generator.
+        label: Class by index (also as text) or name.
+        field: Name of the field in problems.
+
+    Returns:
+        The index; None for a model without classes.
+
+    Raises:
+        ProblemError: If there is no such class, or a class is needed and none given.
+    """
+    if model.c_dim == 0:
+        if label is not None:
+            raise invalid_field(field, "the model is not conditional", "no label")
+        return None
+    accepted = list(model.classes) or f"an integer from 0 to {model.c_dim - 1}"
+    if label is None:
+        raise invalid_field(field, "the model is conditional and needs a label", accepted)
+    if isinstance(label, str) and label in model.classes:
+        return model.classes.index(label)
+    if isinstance(label, int) or label.isdecimal():
+        index = int(label)
+        if index < model.c_dim:
+            return index
+    raise invalid_field(field, "no such class", accepted)
+
+
+def edit_amounts(model: Generator, edits: Mapping[str, float], field: str = "edits") -> tuple[float, ...]:
+    """Amounts in the order of the model's directions.
+
+    Args:
+        model: The generator.
+        edits: Amount by name of the direction.
+        field: Name of the field in problems.
+
+    Returns:
+        One amount a direction; empty if all are zero.
+
+    Raises:
+        ProblemError: If the model has no such direction.
+    """
+    if unknown := [name for name in edits if name not in model.directions]:
+        raise invalid_field(
+            f"{field}.{unknown[0]}",
+            "no such direction" if model.directions else "the model ships no edit directions",
+            list(model.directions) or "no edits",
+        )
+    if not any(edits.values()):
+        return ()
+    return tuple(edits.get(name, 0.0) for name in model.directions)
+
+
+def layers_for(model: Generator, layers: str | Sequence[int | str], field: str = "layers") -> list[int]:
+    """Layers by group, by index, or by several of either.
+
+    Args:
+        model: The generator.
+        layers: `coarse`, `middle`, `fine`, or a list of groups and indices.
+        field: Name of the field in problems.
+
+    Returns:
+        Indices in ascending order, each once.
+
+    Raises:
+        ProblemError: If the model has no such group or layer, or the groups hold no layer.
+    """
+    chosen: set[int] = set()
+    for entry in [layers] if isinstance(layers, str) else layers:
+        if isinstance(entry, str) and entry in model.layer_groups:
+            chosen.update(model.layer_groups[entry])
+        elif isinstance(entry, int) and entry < model.num_ws:
+            chosen.add(entry)
+        else:
+            raise invalid_field(
+                field,
+                f"the model has no {entry!r}",
+                [*model.layer_groups, f"a list of integers from 0 to {model.num_ws - 1}"],
+            )
+    if not chosen:
+        with_layers = [group for group, held in model.layer_groups.items() if held]
+        raise invalid_field(field, "this model has no layers there", with_layers)
+    return sorted(chosen)
+
+
+def _styles(model: Generator, value: WsValue, field: str) -> NDArray[np.float32]:
+    shape = (model.num_ws, model.w_dim)
+    accepted = (
+        f"base64 of {model.num_ws}×{model.w_dim} little-endian float32 values, or nested lists of that shape "
+        f"(a single list of {model.w_dim} is used for every layer)"
+    )
+    try:
+        if isinstance(value, str):
+            flat = np.frombuffer(base64.b64decode(value, validate=True), "<f4")
+        else:
+            flat = np.array(value, np.float32)
+    except (ValueError, binascii.Error) as error:
+        raise invalid_field(field, f"these are no styles: {error}", accepted) from None
+    if flat.shape == (model.w_dim,):
+        styles = np.broadcast_to(flat, shape)
+    elif flat.size == model.num_ws * model.w_dim and (flat.ndim == 1 or flat.shape == shape):
+        styles = flat.reshape(shape)
+    else:
+        got = "×".join(map(str, flat.shape))
+        raise invalid_field(field, f"{got} values, where the model takes {shape[0]}×{shape[1]}", accepted)
+    if not np.isfinite(styles).all():
+        raise invalid_field(field, "not every value is a finite number", accepted)
+    return np.ascontiguousarray(styles, np.float32)
+
+
+def sources_for(
+    model: Generator, defaults: LatentFields, sources: Sequence[int | LatentSource], field: str
+) -> list[Latent]:
+    """Latents of a list that mixes seeds and objects.
+
+    Args:
+        model: The generator.
+        defaults: Truncation, label and edits of what says nothing else.
+        sources: As the schema validated them.
+        field: Name of the list in problems.
+
+    Returns:
+        One latent each.
+
+    Raises:
+        ProblemError: If something does not exist in this model.
+    """
+    latents = []
+    for index, source in enumerate(sources):
+        if isinstance(source, int):
+            latents += latents_for(model, defaults, [source], None)
+        elif source.seed is not None:
+            fields = LatentFields(**{**_given(defaults), **_given(source)})
+            latents += latents_for(model, fields, [source.seed], None, prefix=f"{field}.{index}.")
+        elif source.ws is not None:
+            latents += latents_for(model, source, None, [source.ws], prefix=f"{field}.{index}.")
+    return latents
+
+
+def _given(fields: LatentFields) -> dict[str, Any]:
+    return {
+        name: getattr(fields, name) for name in LatentFields.model_fields if name in fields.model_fields_set
+    }

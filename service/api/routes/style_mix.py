@@ -1,0 +1,194 @@
+"""`POST /v1/style-mix`: rows give the structure, columns the chosen layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter, Request, Response
+from numpy.typing import NDArray
+
+from service.admission import AdmissionQueue
+from service.api.answers.formats import (
+    FORMATS,
+    check_output,
+    check_quality,
+    check_side,
+    check_total,
+    negotiated,
+    too_many,
+)
+from service.api.answers.recipes import bounded, recipe_of
+from service.api.answers.rendering import Picture, render_image, render_json, render_zip
+from service.api.answers.signatures import signer_for
+from service.api.calls.execution import Task, execute
+from service.api.context import services_of
+from service.api.errors.problems import invalid_field
+from service.api.openapi.generators import STYLE_MIX_DOCS
+from service.api.requests.body import read_json
+from service.api.requests.latents import layers_for, sources_for
+from service.api.requests.models import find_generator
+from service.api.schemas.mixing import StyleMixRequest
+from service.cards import Generator
+from service.images.encode import ImageFormat, blocks_event_loop
+from service.images.sheet import CAPTION_HEIGHT, captioned, grid, grid_size
+from service.images.signing import Signer
+from service.latents import mix
+from service.synthesis import Latent, Noise, Synthesized, window_of
+
+router = APIRouter(tags=["generate"])
+
+
+@router.post("/v1/style-mix", name="style-mix", summary="Mix the styles of seeds", **STYLE_MIX_DOCS)
+async def style_mix(request: Request) -> Response:
+    """Crosses every row with every column: the row's styles, with those of the chosen layers from the column.
+
+    The answer is a grid whose first row and column are the unmixed images; `application/json` and
+    `application/zip` hold the crossed images one by one. A latent crossed with itself gives its own pixels.
+    """
+    settings = services_of(request).settings
+    body = await read_json(request, StyleMixRequest, settings)
+    media_type = negotiated(request, body.format, "application/json", "application/zip", image_first=True)
+    image_format = body.format or FORMATS.get(media_type, "png")
+    check_quality(body.quality, image_format)
+    signer = signer_for(request, body.sign)
+    as_grid = media_type in FORMATS
+    if body.captions and not as_grid:
+        raise invalid_field("captions", f"{media_type} is no grid", "captions with image/*")
+    crossed = len(body.rows) * len(body.columns)
+    count = crossed + (len(body.rows) + len(body.columns) if as_grid and body.headers else 0)
+    limit = min(settings.max_images_per_request, settings.queue_limit)
+    if count > limit:
+        raise too_many(count, limit, "rows")
+
+    def make_task() -> Task[_Mixed]:
+        model = find_generator(request, body.model)
+        check_total(count, model.height, model.width, settings)
+        plan = _Plan(
+            model,
+            sources_for(model, body, body.rows, "rows"),
+            sources_for(model, body, body.columns, "columns"),
+            layers_for(model, body.layers),
+            body.noise,
+        )
+        if as_grid:
+            extra = 1 if body.headers else 0
+            cell = model.height + (CAPTION_HEIGHT if body.captions else 0)
+            size = grid_size(len(plan.rows) + extra, len(plan.columns) + extra, cell, model.width)
+            check_side(size, image_format, f"a grid of {len(plan.rows)}×{len(plan.columns)}")
+            check_output(size, image_format, settings)
+
+        async def run(queue: AdmissionQueue, deadline: float) -> _Mixed:
+            synthesizer = services_of(request).synthesizer
+            ws = (await synthesizer.map(model, [*plan.rows, *plan.columns], queue, deadline)).ws
+            of_rows, of_columns = ws[: len(plan.rows)], ws[len(plan.rows) :]
+            latents = [Latent(ws=mix(row, column, plan.layers)) for row in of_rows for column in of_columns]
+            if as_grid and body.headers:
+                latents += [Latent(ws=row) for row in ws]
+            return _Mixed(plan, await synthesizer.render_all(model, latents, body.noise, queue, deadline))
+
+        return Task(model, window_of(model, count), run)
+
+    def render(made: _Mixed) -> Response:
+        if as_grid:
+            return _render_grid(made, image_format, body, signer)
+        answer = render_json if media_type == "application/json" else render_zip
+        return answer(made.plan.model, made.pictures(), image_format, body.quality, signer)
+
+    response = await execute(
+        request,
+        make_task,
+        render,
+        in_thread=lambda made: signer is not None or blocks_event_loop(made.pixel_count, image_format),
+        label=image_format,
+    )
+    response.headers["vary"] = "accept"
+    response.headers["cache-control"] = "no-store"
+    return response
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """What is crossed with what."""
+
+    model: Generator
+    rows: Sequence[Latent]
+    columns: Sequence[Latent]
+    layers: Sequence[int]
+    noise: Noise
+
+    def recipe(self, rows: Sequence[Latent], columns: Sequence[Latent]) -> dict[str, Any]:
+        return bounded(
+            {
+                "model": self.model.name,
+                "digest": self.model.digest,
+                "noise": self.noise,
+                "operation": "style-mix",
+                "layers": list(self.layers),
+                "rows": [self._of(latent) for latent in rows],
+                "columns": [self._of(latent) for latent in columns],
+            }
+        )
+
+    def _of(self, latent: Latent) -> dict[str, Any]:
+        recipe = recipe_of(self.model, latent, self.noise)
+        return {key: value for key, value in recipe.items() if key not in ("model", "digest", "noise")}
+
+
+@dataclass(frozen=True, eq=False)
+class _Mixed:
+    """A plan and its images: the crossed ones row by row, then those of rows and columns if wanted."""
+
+    plan: _Plan
+    made: Synthesized
+
+    @property
+    def queue_seconds(self) -> float:
+        return self.made.queue_seconds
+
+    @property
+    def infer_seconds(self) -> float:
+        return self.made.infer_seconds
+
+    @property
+    def pixel_count(self) -> int:
+        return len(self.made.images) * self.plan.model.height * self.plan.model.width
+
+    def pictures(self) -> list[Picture]:
+        pictures, images = [], iter(self.made.images)
+        for r, row in enumerate(self.plan.rows):
+            for c, column in enumerate(self.plan.columns):
+                said: dict[str, Any] = {"row": r, "column": c}
+                if row.seed is not None and column.seed is not None:
+                    said |= {"row_seed": row.seed, "column_seed": column.seed}
+                recipe = self.plan.recipe([row], [column])
+                pictures.append(Picture(next(images), f"row-{r:03d}-column-{c:03d}", recipe, said))
+        return pictures
+
+
+def _render_grid(
+    made: _Mixed, image_format: ImageFormat, body: StyleMixRequest, signer: Signer | None
+) -> Response:
+    plan = made.plan
+    rows, columns = [_name(row) for row in plan.rows], [_name(column) for column in plan.columns]
+    crossed = len(rows) * len(columns)
+    names = [f"{row} x {column}" for row in rows for column in columns] + rows + columns
+    images: Sequence[NDArray[np.uint8]] = made.made.images
+    if body.captions:
+        images = [captioned(image, name) for image, name in zip(images, names, strict=False)]
+    if not body.headers:
+        cells: list[NDArray[np.uint8] | None] = list(images)
+        pixels = grid(cells, len(columns))
+    else:
+        of_rows, of_columns = images[crossed : crossed + len(rows)], images[crossed + len(rows) :]
+        cells = [None, *of_columns]
+        for r, row in enumerate(of_rows):
+            cells += [row, *images[r * len(columns) : (r + 1) * len(columns)]]
+        pixels = grid(cells, len(columns) + 1)
+    return render_image(pixels, plan.recipe(plan.rows, plan.columns), image_format, body.quality, signer)
+
+
+def _name(latent: Latent) -> str:
+    return "ws" if latent.seed is None else str(latent.seed)
