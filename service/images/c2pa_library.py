@@ -18,6 +18,6 @@ OFFLINE: Final[Mapping[str, Any]] = {
 MISSING_LIBRARY: Final = "the C2PA library is missing; `pip install 'ganserve[c2pa]'` installs its extra"
 
 
-def library_installed() -> bool:
+def c2pa_installed() -> bool:
     """Whether the extra `c2pa` is installed."""
     return importlib.util.find_spec("c2pa") is not None

@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any, Final
 
-from service.images.c2pa_library import MISSING_LIBRARY, library_installed
+from service.images.c2pa_library import MISSING_LIBRARY, c2pa_installed
 from service.images.provenance import parse_recipe
 from service.images.signing import OwnCertificate
 
@@ -70,7 +70,7 @@ def read_manifest(data: bytes, media_type: str, trust: Trust) -> ManifestReading
     Returns:
         What was found; whatever is wrong with the file is said in there.
     """
-    if not library_installed():
+    if not c2pa_installed():
         return ManifestReading(None, problems=(f"Not checked: {MISSING_LIBRARY}.",))
     own, anchors = trust.own, {}
     if own is not None and own.issuers:

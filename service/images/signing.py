@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from service.images.c2pa_library import MISSING_LIBRARY, OFFLINE, RECIPE_LABEL, library_installed
+from service.images.c2pa_library import MISSING_LIBRARY, OFFLINE, RECIPE_LABEL, c2pa_installed
 from service.images.encode import encode
 from service.images.provenance import DIGITAL_SOURCE_TYPE, canonical_json
 from service.settings import Settings
@@ -113,7 +113,7 @@ def load_signer(settings: Settings, version: str) -> Signer | None:
         return None
     if settings.c2pa_certificate is None or settings.c2pa_key is None:
         raise SigningSetupError("GANSERVE_C2PA_CERTIFICATE and GANSERVE_C2PA_KEY go together; one is not set")
-    if not library_installed():
+    if not c2pa_installed():
         raise SigningSetupError(f"GANSERVE_C2PA_CERTIFICATE is set, but {MISSING_LIBRARY}")
     chain = _read(settings.c2pa_certificate, "GANSERVE_C2PA_CERTIFICATE")
     key = _read(settings.c2pa_key, "GANSERVE_C2PA_KEY")
@@ -163,7 +163,7 @@ def load_trust_anchors(settings: Settings) -> str:
     """
     if settings.c2pa_trust_anchors is None:
         return ""
-    if not library_installed():
+    if not c2pa_installed():
         raise SigningSetupError(f"GANSERVE_C2PA_TRUST_ANCHORS is set, but {MISSING_LIBRARY}")
     pem = _read(settings.c2pa_trust_anchors, "GANSERVE_C2PA_TRUST_ANCHORS")
     from cryptography import x509

@@ -14,6 +14,16 @@ ROOT = Path(__file__).parents[2]
 NEEDS_TORCH = ROOT / "service/embedded/backends/pytorch/model.py"
 
 
+# From what everybody may import to what nobody does.
+API = (
+    {"schemas", "context"},
+    {"errors"},
+    {"access", "requests", "answers"},
+    {"calls", "openapi"},
+    {"routes"},
+)
+
+
 def imported(path: Path) -> set[str]:
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -37,6 +47,18 @@ def test_packages_do_not_import_each_other(package, forbidden):
     crossings = {str(f.relative_to(ROOT)): imported(f) & forbidden for f in files}
     crossings.get(str(NEEDS_TORCH.relative_to(ROOT)), set()).discard("torch")
     assert {f: names for f, names in crossings.items() if names} == {}
+
+
+def test_imports_of_the_http_contract_go_one_way():
+    level = {name: number for number, names in enumerate(API) for name in names}
+    crossings = set()
+    for path in (ROOT / "service/api").glob("*/*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("service.api"):
+                package = (node.module or "").split(".")[2]
+                if package != path.parent.name and level[package] >= level[path.parent.name]:
+                    crossings.add(f"{path.relative_to(ROOT)} -> {node.module}")
+    assert crossings == set()
 
 
 def test_serving_loads_no_torch():

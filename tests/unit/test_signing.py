@@ -186,8 +186,8 @@ def test_a_timestamp_authority_that_is_away(authority: Authority, tmp_path) -> N
 
 def test_without_the_library(authority: Authority, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     credentials = write_credentials(tmp_path, authority)
-    monkeypatch.setattr("service.images.signing.library_installed", lambda: False)
-    monkeypatch.setattr("service.images.c2pa_reading.library_installed", lambda: False)
+    monkeypatch.setattr("service.images.signing.c2pa_installed", lambda: False)
+    monkeypatch.setattr("service.images.c2pa_reading.c2pa_installed", lambda: False)
     with pytest.raises(SigningSetupError, match=re.escape("ganserve[c2pa]")):
         load_signer(Settings(**credentials), "1")
     reading = read_manifest(b"", "image/png", Trust(None, "", 1))

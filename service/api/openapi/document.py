@@ -12,9 +12,10 @@ from pydantic.json_schema import models_json_schema
 from starlette.routing import BaseRoute
 
 from service.api.access.scopes import ACCESS
-from service.api.openapi.generators import SECURITY_SCHEMES, add_access
-from service.api.schemas.generate import GenerateRequest, Problem
+from service.api.openapi.parts import SECURITY_SCHEMES, add_access
+from service.api.schemas.generate import GenerateRequest
 from service.api.schemas.mixing import InterpolateRequest, LatentsRequest, StyleMixRequest
+from service.api.schemas.problems import Problem
 from service.api.schemas.uploads import SuperResolutionRequest, TranslateRequest
 from service.api.schemas.verify import VerifyRequest
 

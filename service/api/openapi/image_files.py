@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from fastapi import Response
 
-from service.api.openapi.generators import BINARY, IMAGE_HEADERS, INFERENCE, PREFER, header, problems
+from service.api.openapi.parts import BINARY, IMAGE_HEADERS, INFERENCE, PREFER, header, problems
 from service.images.encode import MEDIA_TYPES
 
 _HEADERS: Final = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from service.api.openapi.generators import BINARY, HEADERS, INFERENCE, PREFER, problems
+from service.api.openapi.parts import BINARY, HEADERS, INFERENCE, PREFER, problems
 from service.api.schemas.verify import EXAMPLE, VerifyRequest, VerifyResponse
 from service.images.decode import MEDIA_TYPES
 

@@ -159,6 +159,29 @@ def layers_for(model: Generator, layers: str | Sequence[int | str], field: str =
     return sorted(chosen)
 
 
+def check_z(keyframes: Sequence[Latent], field: str) -> None:
+    """Refuses keyframes between which there is no path in z.
+
+    Args:
+        keyframes: One or more.
+        field: Name of their list in problems.
+
+    Raises:
+        ProblemError: For styles, and for labels or cutoffs that differ.
+    """
+    first = keyframes[0]
+    for index, keyframe in enumerate(keyframes):
+        if keyframe.ws is not None:
+            raise invalid_field(f"{field}.{index}.ws", "styles have no z", 'a seed, or space "w"')
+        for name in ("label", "truncation_cutoff"):
+            if getattr(keyframe, name) != getattr(first, name):
+                raise invalid_field(
+                    f"{field}.{index}.{name}",
+                    f"there is nothing between two values of {name} in z",
+                    f'the same {name} everywhere, or space "w"',
+                )
+
+
 def _styles(model: Generator, value: WsValue, field: str) -> NDArray[np.float32]:
     shape = (model.num_ws, model.w_dim)
     accepted = (

@@ -8,7 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from service.api.context import services_of
 from service.api.errors.problems import ProblemError
-from service.api.openapi.generators import HEALTHZ_DOCS, METRICS_DOCS, READYZ_DOCS
+from service.api.openapi.service import HEALTHZ_DOCS, METRICS_DOCS, READYZ_DOCS
 
 router = APIRouter(tags=["health"])
 

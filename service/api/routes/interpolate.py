@@ -25,7 +25,7 @@ from service.api.context import services_of
 from service.api.errors.problems import ProblemError, invalid_field
 from service.api.openapi.generators import INTERPOLATE_DOCS
 from service.api.requests.body import read_json
-from service.api.requests.latents import sources_for
+from service.api.requests.latents import check_z, sources_for
 from service.api.requests.models import find_generator
 from service.api.schemas.mixing import InterpolateRequest
 from service.cards import Generator
@@ -285,26 +285,3 @@ def _check_limits(body: InterpolateRequest, settings: Settings) -> None:
                 field=field,
                 limit=limit,
             )
-
-
-def check_z(keyframes: Sequence[Latent], field: str) -> None:
-    """Refuses keyframes between which there is no path in z.
-
-    Args:
-        keyframes: One or more.
-        field: Name of their list in problems.
-
-    Raises:
-        ProblemError: For styles, and for labels or cutoffs that differ.
-    """
-    first = keyframes[0]
-    for index, keyframe in enumerate(keyframes):
-        if keyframe.ws is not None:
-            raise invalid_field(f"{field}.{index}.ws", "styles have no z", 'a seed, or space "w"')
-        for name in ("label", "truncation_cutoff"):
-            if getattr(keyframe, name) != getattr(first, name):
-                raise invalid_field(
-                    f"{field}.{index}.{name}",
-                    f"there is nothing between two values of {name} in z",
-                    f'the same {name} everywhere, or space "w"',
-                )

@@ -19,9 +19,8 @@ from service.api.context import services_of
 from service.api.errors.problems import invalid_field
 from service.api.openapi.generators import LATENTS_DOCS
 from service.api.requests.body import read_json
-from service.api.requests.latents import layers_for, sources_for
+from service.api.requests.latents import check_z, layers_for, sources_for
 from service.api.requests.models import find_generator
-from service.api.routes.interpolate import check_z
 from service.api.schemas.mixing import LatentsRequest
 from service.cards import Generator
 from service.latents import mix

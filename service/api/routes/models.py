@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 
 from service.api.context import services_of
 from service.api.errors.problems import ProblemError
-from service.api.openapi.generators import LOAD_DOCS, MODEL_DOCS, MODELS_DOCS, UNLOAD_DOCS
+from service.api.openapi.service import LOAD_DOCS, MODEL_DOCS, MODELS_DOCS, UNLOAD_DOCS
 from service.api.requests.models import model_not_found, triton_away
 from service.catalog import CatalogError, TritonAwayError, UnknownModelError
 from service.model_control import LoadError

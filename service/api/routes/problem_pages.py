@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path
 from fastapi.responses import JSONResponse
 
 from service.api.errors.problems import PROBLEMS, ProblemError, ProblemType
-from service.api.openapi.generators import PROBLEM_DOCS, PROBLEMS_DOCS
+from service.api.openapi.service import PROBLEM_DOCS, PROBLEMS_DOCS
 
 router = APIRouter(tags=["problems"])
 

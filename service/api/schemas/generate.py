@@ -1,8 +1,8 @@
-"""Bodies and queries of the HTTP contract, strict: what is not understood is refused, not ignored."""
+"""What a call for images is asked, strictly (what is not understood is refused), and answers."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -22,11 +22,10 @@ from service.api.schemas.latents import (
     Truncation,
     WsValue,
 )
+from service.api.schemas.models import EXAMPLE_DIGEST
 from service.latents import MAX_SEED
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-EXAMPLE_DIGEST = "5c54a9ee1d2e51ee2a5a7b4a3f7ca3a8f24a3b4b1d0b5a9d31c3e9d8f6c20e11"
 
 
 class GenerateRequest(LatentFields):
@@ -130,82 +129,3 @@ class GenerateResponse(BaseModel):
     model_digest: str = Field(examples=[EXAMPLE_DIGEST])
     ws_shape: list[int] | None = Field(None, description="With `return_ws`: [num_ws, w_dim].")
     data: list[GeneratedImage]
-
-
-class ModelCard(BaseModel):
-    """What is known about a model; besides these, everything its Triton card says."""
-
-    model_config = ConfigDict(extra="allow")
-
-    name: str = Field(examples=["terrain"])
-    kind: Literal["generator", "translator", "upscaler"]
-    version: str = Field(examples=["1"])
-    digest: str = Field(description="Identifies the weights.", examples=[EXAMPLE_DIGEST])
-    state: Literal["READY", "CHECKING", "REFUSED", "FAILING"] = Field(
-        description="READY takes traffic; REFUSED does not make the pixels its card says, FAILING fails.",
-        examples=["READY"],
-    )
-    reason: str | None = Field(None, description="Why it takes no traffic.")
-    family: str | None = Field(None, examples=["stylegan"])
-    resolution: int | None = Field(None, examples=[64])
-
-
-class UnloadedModel(BaseModel):
-    """A model that was unloaded."""
-
-    name: str = Field(examples=["terrain"])
-    state: Literal["UNLOADED"]
-
-
-class ModelList(BaseModel):
-    """All models that Triton has ready."""
-
-    data: list[ModelCard]
-
-
-class HealthStatus(BaseModel):
-    """The gateway's own state."""
-
-    status: str = Field(examples=["ok"])
-    unavailable: dict[str, str] | None = Field(
-        None, description="Models that take no traffic, and why; absent if there are none."
-    )
-
-
-class FieldError(BaseModel):
-    """One field that is not valid."""
-
-    field: str = Field(description="Dotted path of the field.", examples=["seeds.0"])
-    detail: str = Field(examples=["Input should be greater than or equal to 0"])
-    accepted: Any = Field(description="What would be accepted.")
-
-
-class Problem(BaseModel):
-    """RFC 9457 problem details."""
-
-    model_config = ConfigDict(extra="allow")
-
-    type: str = Field(
-        description="Path that describes this kind of problem.", examples=["/problems/not-found"]
-    )
-    title: str = Field(examples=["No such path"])
-    status: int = Field(examples=[404])
-    detail: str = Field(examples=["Nothing is served at /v2."])
-    instance: str = Field(examples=["/v2"])
-    request_id: str = Field(examples=["0f3cde6a4b1f4e0d8a0f5be3e3f0a7d2"])
-    errors: list[FieldError] | None = None
-
-
-class ProblemDescription(BaseModel):
-    """What a problem type means."""
-
-    type: str = Field(examples=["/problems/queue-full"])
-    title: str
-    status: int
-    description: str
-
-
-class ProblemList(BaseModel):
-    """Every problem type there is."""
-
-    data: list[ProblemDescription]

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.api.schemas.generate import EXAMPLE_DIGEST
+from service.api.schemas.models import EXAMPLE_DIGEST
 
 Verdict = Literal["authentic", "altered", "unsigned-claim", "other-provenance", "no-provenance"]
 _SHA256 = "2937130b2ea91f0a21d2a106ab102e37677a322887c05c606d30b8a929551f87"
