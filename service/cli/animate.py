@@ -13,6 +13,7 @@ import typer
 from service.cli.asking import already_there, connected, fail, summary, writing_to
 from service.cli.options import (
     DEFAULT_URL,
+    STILLS,
     EasingOption,
     Edits,
     Format,
@@ -27,10 +28,10 @@ from service.cli.options import (
     TruncationCutoff,
     Url,
     Wait,
-    edits_of,
     format_of,
     noise_of,
     seeds_of,
+    styling_of,
 )
 
 if TYPE_CHECKING:
@@ -44,7 +45,6 @@ _ANIMATIONS = {
     ".mp4": "mp4",
     ".zip": "zip",
 }
-_STILLS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
 _RECORD = "animation.json"
 _FRAME = re.compile(r"\d{5,}\.(png|jpg|webp)")
 
@@ -92,11 +92,8 @@ def interpolate(
         "space": space.value,
         "easing": easing.value,
         "loop": loop,
-        "truncation": truncation,
-        "truncation_cutoff": truncation_cutoff,
+        **styling_of(truncation, truncation_cutoff, label, edit),
         "noise": noise_of(noise),
-        "label": label,
-        "edits": edits_of(edit),
         "quality": quality,
         "sign": sign,
     }
@@ -108,7 +105,7 @@ def interpolate(
             _write_frames(client, model, options, out, overwrite=overwrite, wait=wait)
         return
     if sheet:
-        options |= {"format": "sheet", "frame_format": format_of(out, _STILLS)}
+        options |= {"format": "sheet", "frame_format": format_of(out, STILLS)}
     else:
         options |= {"format": format_of(out, _ANIMATIONS), "frame_format": frame_format.value}
     if already_there(out, overwrite=overwrite):

@@ -27,9 +27,9 @@ from service.cli.options import (
     TruncationCutoff,
     Url,
     Wait,
-    edits_of,
     noise_of,
     seeds_of,
+    styling_of,
 )
 
 if TYPE_CHECKING:
@@ -80,18 +80,12 @@ def generate(
         raise typer.BadParameter("captions go on a contact sheet; add --sheet", param_hint="--captions")
     if save_ws is not None and seeds is None:
         raise typer.BadParameter("--save-ws goes with --seeds", param_hint="--save-ws")
-    edits = edits_of(edit)
+    styling = styling_of(truncation, truncation_cutoff, label, edit)
     wanted: list[int | Styles] = []
     if seeds is not None:
         wanted += seeds_of(seeds, "--seeds")
     if ws is not None:
         wanted += _read_styles(ws)
-    styling: dict[str, Any] = {
-        "truncation": truncation,
-        "truncation_cutoff": truncation_cutoff,
-        "label": label,
-        "edits": edits,
-    }
     options: dict[str, Any] = {
         **styling,
         "noise": noise_of(noise),
@@ -100,7 +94,7 @@ def generate(
         "sign": sign,
         "wait": wait,
     }
-    name = model + _variant(label, edits)
+    name = model + _variant(label, styling["edits"])
     with connected(url) as client:
         if save_ws is not None and not already_there(save_ws, overwrite=overwrite):
             with writing_to(save_ws):

@@ -10,6 +10,7 @@ import typer
 from service.cli.asking import already_there, connected, summary, writing_to
 from service.cli.options import (
     DEFAULT_URL,
+    STILLS,
     Captions,
     Edits,
     FileFormat,
@@ -24,14 +25,12 @@ from service.cli.options import (
     TruncationCutoff,
     Url,
     Wait,
-    edits_of,
     format_of,
     layers_of,
     noise_of,
     seeds_of,
+    styling_of,
 )
-
-_STILLS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
 
 
 def mix(
@@ -62,17 +61,14 @@ def mix(
     row_seeds, column_seeds = seeds_of(rows, "--rows"), seeds_of(columns, "--columns")
     options: dict[str, Any] = {
         "layers": layers_of(layers),
-        "truncation": truncation,
-        "truncation_cutoff": truncation_cutoff,
+        **styling_of(truncation, truncation_cutoff, label, edit),
         "noise": noise_of(noise),
-        "label": label,
-        "edits": edits_of(edit),
         "quality": quality,
         "sign": sign,
         "wait": wait,
     }
     if out.suffix and not out.is_dir():
-        options["format"] = format_of(out, _STILLS)
+        options["format"] = format_of(out, STILLS)
         if already_there(out, overwrite=overwrite):
             return
         with connected(url) as client, writing_to(out):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from service.client.mixing import LayerGroup
 
 _GROUPS: dict[str, LayerGroup] = {"coarse": "coarse", "middle": "middle", "fine": "fine"}
+
+STILLS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
+"""Formats of single images by the suffix of their files."""
 
 DEFAULT_URL = "http://localhost:8080"  # of `service.client`, which `--help` does not wait for
 
@@ -128,6 +131,28 @@ def edits_of(texts: list[str] | None) -> dict[str, float] | None:
                 f"{text!r} is not NAME=AMOUNT, such as direction-01=2.5", param_hint="--edit"
             )
     return edits or None
+
+
+def styling_of(
+    truncation: float | None, truncation_cutoff: int | None, label: str | None, edit: list[str] | None
+) -> dict[str, Any]:
+    """The options that decide an image's styles besides its seed, as the client's calls take them.
+
+    Args:
+        truncation: As typed, like the others.
+        truncation_cutoff: How many layers are truncated.
+        label: Class of a conditional model.
+        edit: NAME=AMOUNT each.
+
+    Raises:
+        typer.BadParameter: An edit is none.
+    """
+    return {
+        "truncation": truncation,
+        "truncation_cutoff": truncation_cutoff,
+        "label": label,
+        "edits": edits_of(edit),
+    }
 
 
 def seeds_of(text: str, option: str, *, repeats: bool = False) -> list[int]:

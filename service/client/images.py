@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from service.client.call import Call, ImageFormat, ImageSource
 from service.client.results import File, Verification, file_of, verification_of
@@ -53,11 +53,7 @@ def translate(
         "restore": restore or None,
         "alpha": alpha,
         "background": background,
-        "format": format,
-        "quality": quality,
-        "frame": frame,
-        "keep_exif": keep_exif or None,
-        "sign": sign or None,
+        **_result(format, quality, frame, keep_exif, sign),
     }
     return Call("POST", "/v1/translate", file_of, form=form, image=image, wait=wait)
 
@@ -98,11 +94,7 @@ def upscale(
         "model": model,
         "scale": scale,
         "background": background,
-        "format": format,
-        "quality": quality,
-        "frame": frame,
-        "keep_exif": keep_exif or None,
-        "sign": sign or None,
+        **_result(format, quality, frame, keep_exif, sign),
     }
     return Call("POST", "/v1/super-resolution", file_of, form=form, image=image, wait=wait)
 
@@ -129,3 +121,15 @@ def verify(image: ImageSource, *, reproduce: bool = False, wait: float | None = 
         image=image,
         wait=wait,
     )
+
+
+def _result(
+    format: ImageFormat, quality: int | None, frame: int | None, keep_exif: bool, sign: bool
+) -> dict[str, Any]:
+    return {
+        "format": format,
+        "quality": quality,
+        "frame": frame,
+        "keep_exif": keep_exif or None,
+        "sign": sign or None,
+    }

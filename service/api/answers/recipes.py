@@ -51,6 +51,20 @@ def recipe_of(model: Generator, latent: Latent, noise: Noise) -> dict[str, Any]:
     return recipe
 
 
+def latent_part(model: Generator, latent: Latent) -> dict[str, Any]:
+    """What a recipe of many latents says of each: what `recipe_of` does, save for what all have in common.
+
+    Args:
+        model: The generator.
+        latent: As for `recipe_of`.
+
+    Returns:
+        Plain JSON values, without model, digest and noise.
+    """
+    recipe = recipe_of(model, latent, "const")
+    return {name: value for name, value in recipe.items() if name not in ("model", "digest", "noise")}
+
+
 def bounded(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """A recipe of many latents, short enough for every format: a JPEG has 64 KiB for it.
 

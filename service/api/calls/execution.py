@@ -20,6 +20,7 @@ from service.api.context import Services, services_of
 from service.api.errors.problems import ProblemError
 from service.api.requests.models import triton_away
 from service.cards import ServedModel
+from service.synthesis import Synthesized
 from service.telemetry.records import record_of
 from service.triton import (
     InferenceError,
@@ -45,6 +46,23 @@ class Timed(Protocol):
     @property
     def infer_seconds(self) -> float:
         """In Triton."""
+
+
+@dataclass(frozen=True, eq=False)
+class TimedImages:
+    """Images of a generator and where the time went; classes of the calls add what they were made of."""
+
+    made: Synthesized
+
+    @property
+    def queue_seconds(self) -> float:
+        """Waited before Triton."""
+        return self.made.queue_seconds
+
+    @property
+    def infer_seconds(self) -> float:
+        """In Triton."""
+        return self.made.infer_seconds
 
 
 Made = TypeVar("Made", bound=Timed)

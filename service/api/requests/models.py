@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import Final, TypeVar
 
 from fastapi import Request
 
@@ -13,6 +14,12 @@ from service.catalog import TritonAwayError, UnavailableModelError, UnknownModel
 from service.telemetry.records import record_of
 
 _RETRY_AWAY = "2"
+_KINDS: Final[Mapping[type[ServedModel], Kind]] = {
+    Generator: "generator",
+    Translator: "translator",
+    Upscaler: "upscaler",
+}
+_ARTICLES: Final[Mapping[Kind, str]] = {"generator": "a", "translator": "a", "upscaler": "an"}
 
 Model = TypeVar("Model", bound=ServedModel)
 
@@ -38,19 +45,33 @@ def model_not_found(request: Request, name: str) -> ProblemError:
     return ProblemError("model-not-found", f"No model {name!r} is served.", field="model", accepted=accepted)
 
 
-def find_model(request: Request, name: str) -> ServedModel:
-    """A model of any kind.
+def find_model(request: Request, name: str, wanted: type[Model]) -> Model:
+    """A model of one kind.
 
     Args:
         request: Whose record gets the model's name.
         name: As the client wrote it.
+        wanted: The kind: `Generator`, `Translator` or `Upscaler`.
 
     Returns:
         The model.
 
     Raises:
-        ProblemError: If it is not served, or Triton is away.
+        ProblemError: If it is not served, is of another kind, or Triton is away.
     """
+    model = _served(request, name)
+    if isinstance(model, wanted):
+        return model
+    kind = _KINDS[wanted]
+    raise ProblemError(
+        "wrong-model-kind",
+        f"{name!r} is {_ARTICLES[model.kind]} {model.kind}; this call needs {_ARTICLES[kind]} {kind}.",
+        field="model",
+        accepted=[served.name for served in services_of(request).catalog.models() if served.kind == kind],
+    )
+
+
+def _served(request: Request, name: str) -> ServedModel:
     catalog = services_of(request).catalog
     try:
         model = catalog.get(name)
@@ -63,65 +84,3 @@ def find_model(request: Request, name: str) -> ServedModel:
         raise model_not_found(request, name) from None
     record_of(request.scope).model = model.name
     return model
-
-
-def find_generator(request: Request, name: str) -> Generator:
-    """A generator.
-
-    Args:
-        request: Whose record gets the model's name.
-        name: As the client wrote it.
-
-    Returns:
-        The generator.
-
-    Raises:
-        ProblemError: If it is not served, is of another kind, or Triton is away.
-    """
-    return _of_kind(request, name, Generator, "generator")
-
-
-def find_upscaler(request: Request, name: str) -> Upscaler:
-    """An upscaler; otherwise like `find_generator`.
-
-    Args:
-        request: Whose record gets the model's name.
-        name: As the client wrote it.
-
-    Returns:
-        The upscaler.
-
-    Raises:
-        ProblemError: If it is not served, is of another kind, or Triton is away.
-    """
-    return _of_kind(request, name, Upscaler, "upscaler")
-
-
-def find_translator(request: Request, name: str) -> Translator:
-    """A translator; otherwise like `find_generator`.
-
-    Args:
-        request: Whose record gets the model's name.
-        name: As the client wrote it.
-
-    Returns:
-        The translator.
-
-    Raises:
-        ProblemError: If it is not served, is of another kind, or Triton is away.
-    """
-    return _of_kind(request, name, Translator, "translator")
-
-
-def _of_kind(request: Request, name: str, wanted: type[Model], kind: Kind) -> Model:
-    model = find_model(request, name)
-    if isinstance(model, wanted):
-        return model
-    article = "an" if kind == "upscaler" else "a"
-    other = "an" if model.kind == "upscaler" else "a"
-    raise ProblemError(
-        "wrong-model-kind",
-        f"{name!r} is {other} {model.kind}; this call needs {article} {kind}.",
-        field="model",
-        accepted=[served.name for served in services_of(request).catalog.models() if served.kind == kind],
-    )

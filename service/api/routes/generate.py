@@ -23,19 +23,19 @@ from service.api.answers.formats import (
 from service.api.answers.recipes import bounded, recipe_of
 from service.api.answers.rendering import NPY, Picture, render_image, render_json, render_npy, render_zip
 from service.api.answers.signatures import signer_for
-from service.api.calls.execution import Task, execute
+from service.api.calls.execution import Task, TimedImages, execute
 from service.api.context import services_of
 from service.api.errors.problems import invalid_field
 from service.api.openapi.generators import GENERATE_DOCS
 from service.api.requests.body import read_json
 from service.api.requests.latents import latents_for
-from service.api.requests.models import find_generator
+from service.api.requests.models import find_model
 from service.api.schemas.generate import GenerateRequest
 from service.cards import Generator
 from service.images.encode import ImageFormat, blocks_event_loop
 from service.images.sheet import contact_sheet, sheet_size
 from service.settings import Settings
-from service.synthesis import Latent, Noise, Synthesized
+from service.synthesis import Latent, Noise
 
 router = APIRouter(tags=["generate"])
 
@@ -119,7 +119,7 @@ def generation(
     Raises:
         ProblemError: If there is no such model, or the request does not fit it.
     """
-    model = find_generator(request, body.model)
+    model = find_model(request, body.model, Generator)
     settings = services_of(request).settings
     check_total(body.count(), model.height, model.width, settings)
     latents = latents_for(model, body, body.all_seeds(), body.all_ws())
@@ -131,19 +131,18 @@ def generation(
     async def run(queue: AdmissionQueue, deadline: float) -> Generated:
         synthesizer = services_of(request).synthesizer
         made = await synthesizer.synthesize(model, latents, body.noise, queue, deadline)
-        return Generated(model, latents, body.noise, made)
+        return Generated(made, model, latents, body.noise)
 
     return Task(model, len(latents), run)
 
 
 @dataclass(frozen=True, eq=False)
-class Generated:
+class Generated(TimedImages):
     """Images together with what they were made of."""
 
     model: Generator
     latents: Sequence[Latent]
     noise: Noise
-    made: Synthesized
 
     @property
     def images(self) -> list[NDArray[np.uint8]]:
@@ -154,16 +153,6 @@ class Generated:
     def pixel_count(self) -> int:
         """Pixels of all of them."""
         return len(self.images) * self.model.height * self.model.width
-
-    @property
-    def queue_seconds(self) -> float:
-        """Waited before Triton."""
-        return self.made.queue_seconds
-
-    @property
-    def infer_seconds(self) -> float:
-        """In Triton."""
-        return self.made.infer_seconds
 
     def pictures(self, *, with_ws: bool) -> list[Picture]:
         """Each with its recipe, and its styles if wanted."""

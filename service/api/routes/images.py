@@ -14,17 +14,17 @@ from service.api.answers.caching import IMMUTABLE, REVALIDATE, etag_of, is_curre
 from service.api.answers.formats import check_quality
 from service.api.answers.recipes import recipe_of
 from service.api.answers.rendering import render_image
-from service.api.calls.execution import Task, execute
+from service.api.calls.execution import Task, TimedImages, execute
 from service.api.context import services_of
 from service.api.errors.problems import ProblemError, invalid_field
 from service.api.openapi.generators import IMAGE_DOCS
 from service.api.requests.latents import latents_for
-from service.api.requests.models import find_generator
+from service.api.requests.models import find_model
 from service.api.schemas.generate import ImageQuery
 from service.api.schemas.latents import Amount, InDigits, LatentFields, Seed
 from service.cards import Generator
 from service.images.encode import ImageFormat, blocks_event_loop
-from service.synthesis import Latent, Synthesized
+from service.synthesis import Latent
 from service.telemetry.records import record_of
 
 router = APIRouter(tags=["images"])
@@ -55,7 +55,7 @@ async def cached_image(
     fields = _latent_fields(query)
 
     def plan() -> tuple[Generator, Latent]:
-        generator = find_generator(request, model)
+        generator = find_model(request, model, Generator)
         if query.digest is not None and query.digest != generator.digest:
             raise ProblemError(
                 "digest-mismatch",
@@ -83,7 +83,7 @@ async def cached_image(
         async def run(queue: AdmissionQueue, deadline: float) -> _Made:
             synthesizer = services_of(request).synthesizer
             made = await synthesizer.synthesize(generator, [latent], query.noise, queue, deadline)
-            return _Made(recipe_of(generator, latent, query.noise), made)
+            return _Made(made, recipe_of(generator, latent, query.noise))
 
         return Task(generator, 1, run)
 
@@ -104,19 +104,10 @@ async def cached_image(
 
 
 @dataclass(frozen=True, eq=False)
-class _Made:
+class _Made(TimedImages):
     """The image together with what made it."""
 
     recipe: Mapping[str, Any]
-    made: Synthesized
-
-    @property
-    def queue_seconds(self) -> float:
-        return self.made.queue_seconds
-
-    @property
-    def infer_seconds(self) -> float:
-        return self.made.infer_seconds
 
 
 def _latent_fields(query: ImageQuery) -> LatentFields:

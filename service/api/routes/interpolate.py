@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 from service.admission import AdmissionQueue
 from service.api.answers.formats import check_output, check_side
 from service.api.answers.negotiation import negotiate
-from service.api.answers.recipes import bounded, recipe_of
+from service.api.answers.recipes import bounded, latent_part
 from service.api.answers.rendering import Picture, describe, file_of, render_image, render_zip, sha256_of
 from service.api.answers.signatures import signed, signer_for
-from service.api.calls.execution import Task, execute
+from service.api.calls.execution import Task, TimedImages, execute
 from service.api.calls.streaming import EVENT_STREAM, StreamedTask, event, stream
 from service.api.context import services_of
 from service.api.errors.problems import ProblemError, invalid_field
 from service.api.openapi.generators import INTERPOLATE_DOCS
 from service.api.requests.body import read_json
 from service.api.requests.latents import check_z, sources_for
-from service.api.requests.models import find_generator
+from service.api.requests.models import find_model
 from service.api.schemas.mixing import InterpolateRequest
 from service.cards import Generator
 from service.images.animation import MAX_SIDE, MEDIA_TYPES, SUFFIXES, available_formats, encode_animation
@@ -36,7 +36,7 @@ from service.images.sheet import grid, grid_size
 from service.images.signing import Signer
 from service.paths import path_in_w, path_in_z
 from service.settings import Settings
-from service.synthesis import Latent, Synthesized, window_of
+from service.synthesis import Latent, window_of
 
 router = APIRouter(tags=["generate"])
 
@@ -72,7 +72,7 @@ async def interpolate(request: Request) -> Response:
     signer = signer_for(request, body.sign)
 
     def plan() -> _Plan:
-        model = find_generator(request, body.model)
+        model = find_model(request, body.model, Generator)
         plan = _Plan(model, sources_for(model, body, body.keyframes, "keyframes"), body)
         plan.check(media_type, settings)
         return plan
@@ -87,7 +87,7 @@ async def interpolate(request: Request) -> Response:
             synthesizer = services_of(request).synthesizer
             latents = await _latents_of(request, made_of, queue, deadline)
             images = await synthesizer.render_all(made_of.model, latents, body.noise, queue, deadline)
-            return _Made(made_of, images)
+            return _Made(images, made_of)
 
         return Task(made_of.model, window_of(made_of.model, body.frames), run)
 
@@ -133,17 +133,13 @@ class _Plan:
 
     def recipe(self) -> dict[str, Any]:
         body = self.body
-        keyframes = []
-        for keyframe in self.keyframes:
-            recipe = recipe_of(self.model, keyframe, body.noise)
-            keyframes.append({k: v for k, v in recipe.items() if k not in ("model", "digest", "noise")})
         return bounded(
             {
                 "model": self.model.name,
                 "digest": self.model.digest,
                 "noise": body.noise,
                 "operation": "interpolate",
-                "keyframes": keyframes,
+                "keyframes": [latent_part(self.model, keyframe) for keyframe in self.keyframes],
                 "frames": body.frames,
                 "space": body.space,
                 "easing": body.easing,
@@ -153,19 +149,10 @@ class _Plan:
 
 
 @dataclass(frozen=True, eq=False)
-class _Made:
+class _Made(TimedImages):
     """A plan and its frames."""
 
     plan: _Plan
-    made: Synthesized
-
-    @property
-    def queue_seconds(self) -> float:
-        return self.made.queue_seconds
-
-    @property
-    def infer_seconds(self) -> float:
-        return self.made.infer_seconds
 
 
 async def _latents_of(request: Request, plan: _Plan, queue: AdmissionQueue, deadline: float) -> list[Latent]:

@@ -20,7 +20,7 @@ from service.api.errors.problems import invalid_field
 from service.api.openapi.generators import LATENTS_DOCS
 from service.api.requests.body import read_json
 from service.api.requests.latents import check_z, layers_for, sources_for
-from service.api.requests.models import find_generator
+from service.api.requests.models import find_model
 from service.api.schemas.mixing import LatentsRequest
 from service.cards import Generator
 from service.latents import mix
@@ -48,7 +48,7 @@ async def latents(request: Request) -> Response:
             raise too_many(count, limit, field)
 
     def make_task() -> Task[_Styles]:
-        model = find_generator(request, body.model)
+        model = find_model(request, body.model, Generator)
         sources = sources_for(model, body, body.latents, "latents")
         layers = [] if body.layers is None else layers_for(model, body.layers)
         if body.operation == "walk" and body.space == "z":

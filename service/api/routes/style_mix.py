@@ -20,23 +20,23 @@ from service.api.answers.formats import (
     negotiated,
     too_many,
 )
-from service.api.answers.recipes import bounded, recipe_of
+from service.api.answers.recipes import bounded, latent_part
 from service.api.answers.rendering import Picture, render_image, render_json, render_zip
 from service.api.answers.signatures import signer_for
-from service.api.calls.execution import Task, execute
+from service.api.calls.execution import Task, TimedImages, execute
 from service.api.context import services_of
 from service.api.errors.problems import invalid_field
 from service.api.openapi.generators import STYLE_MIX_DOCS
 from service.api.requests.body import read_json
 from service.api.requests.latents import layers_for, sources_for
-from service.api.requests.models import find_generator
+from service.api.requests.models import find_model
 from service.api.schemas.mixing import StyleMixRequest
 from service.cards import Generator
 from service.images.encode import ImageFormat, blocks_event_loop
 from service.images.sheet import CAPTION_HEIGHT, captioned, grid, grid_size
 from service.images.signing import Signer
 from service.latents import mix
-from service.synthesis import Latent, Noise, Synthesized, window_of
+from service.synthesis import Latent, Noise, window_of
 
 router = APIRouter(tags=["generate"])
 
@@ -64,7 +64,7 @@ async def style_mix(request: Request) -> Response:
         raise too_many(count, limit, "rows")
 
     def make_task() -> Task[_Mixed]:
-        model = find_generator(request, body.model)
+        model = find_model(request, body.model, Generator)
         check_total(count, model.height, model.width, settings)
         plan = _Plan(
             model,
@@ -87,7 +87,8 @@ async def style_mix(request: Request) -> Response:
             latents = [Latent(ws=mix(row, column, plan.layers)) for row in of_rows for column in of_columns]
             if as_grid and body.headers:
                 latents += [Latent(ws=row) for row in ws]
-            return _Mixed(plan, await synthesizer.render_all(model, latents, body.noise, queue, deadline))
+            made = await synthesizer.render_all(model, latents, body.noise, queue, deadline)
+            return _Mixed(made, plan)
 
         return Task(model, window_of(model, count), run)
 
@@ -127,30 +128,17 @@ class _Plan:
                 "noise": self.noise,
                 "operation": "style-mix",
                 "layers": list(self.layers),
-                "rows": [self._of(latent) for latent in rows],
-                "columns": [self._of(latent) for latent in columns],
+                "rows": [latent_part(self.model, latent) for latent in rows],
+                "columns": [latent_part(self.model, latent) for latent in columns],
             }
         )
 
-    def _of(self, latent: Latent) -> dict[str, Any]:
-        recipe = recipe_of(self.model, latent, self.noise)
-        return {key: value for key, value in recipe.items() if key not in ("model", "digest", "noise")}
-
 
 @dataclass(frozen=True, eq=False)
-class _Mixed:
+class _Mixed(TimedImages):
     """A plan and its images: the crossed ones row by row, then those of rows and columns if wanted."""
 
     plan: _Plan
-    made: Synthesized
-
-    @property
-    def queue_seconds(self) -> float:
-        return self.made.queue_seconds
-
-    @property
-    def infer_seconds(self) -> float:
-        return self.made.infer_seconds
 
     @property
     def pixel_count(self) -> int:

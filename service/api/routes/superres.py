@@ -21,10 +21,11 @@ from service.api.calls.execution import Task, execute
 from service.api.context import Services, services_of
 from service.api.errors.problems import invalid_field
 from service.api.openapi.image_files import SUPER_RESOLUTION_DOCS
-from service.api.requests.models import find_upscaler
+from service.api.requests.models import find_model
 from service.api.requests.source_image import SourceImage
 from service.api.requests.uploads import read_upload, room_for_upload
 from service.api.schemas.uploads import SuperResolutionRequest, colour_of
+from service.cards import Upscaler
 from service.images.row_file import RowFile
 from service.images.transparency import flatten
 from service.superres import enlarged_size
@@ -57,7 +58,7 @@ async def _enlarged(request: Request, services: Services) -> Response:
     header = await source.header()
 
     def make_task() -> Task[Drawn]:
-        model = find_upscaler(request, body.model)
+        model = find_model(request, body.model, Upscaler)
         scale = float(model.scale) if body.scale is None else body.scale
         if scale > model.scale:
             raise invalid_field(

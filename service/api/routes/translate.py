@@ -23,7 +23,7 @@ from service.api.calls.execution import Task, execute
 from service.api.context import Services, services_of
 from service.api.errors.problems import invalid_field
 from service.api.openapi.image_files import TRANSLATE_DOCS
-from service.api.requests.models import find_translator
+from service.api.requests.models import find_model
 from service.api.requests.source_image import SourceImage
 from service.api.requests.uploads import read_upload, room_for_upload
 from service.api.schemas.uploads import TranslateRequest, colour_of
@@ -69,7 +69,7 @@ async def _translated(request: Request, services: Services) -> Response:
             raise invalid_field("fit", detail, "native") from None
 
     def make_task() -> Task[Drawn]:
-        model = find_translator(request, body.model)
+        model = find_model(request, body.model, Translator)
         planned = fitting_of(model, header.height, header.width)
         check_output(planned.size, image_format, services.settings)
         check_side(planned.size, image_format, "the translated image", "png, or a smaller image")
