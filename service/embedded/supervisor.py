@@ -17,6 +17,7 @@ import httpx
 from pydantic import SecretStr
 
 from service.embedded import model_processes, preflight
+from service.embedded.announcement import announcement, bracketed
 from service.embedded.child import ChildProcess
 from service.embedded.tritonserver import ADDRESS, Launch, RunDirectory, remove_leftovers
 from service.settings import Settings
@@ -294,21 +295,12 @@ class Supervisor:
         return [cards[name] for name in sorted(cards)]
 
     async def _announce(self, http: httpx.AsyncClient, seconds: float) -> None:
-        url = public_url(self._settings)
         try:
             response = await http.get(f"{_reachable_url(self._settings)}/v1/models")
             cards = response.raise_for_status().json()["data"]
         except (httpx.HTTPError, ValueError, KeyError):
             cards = await self._cards(http)  # the gateway wants a key, or another name for itself
-        lines = [f"\nganserve is ready after {seconds:.1f} s.\n"]
-        lines += [f"  {'Models' if not n else '':7} {_describe(card)}" for n, card in enumerate(cards)]
-        lines += [f"  API     {url}", f"  Docs    {url}/docs"]
-        if self._settings.keys_file is not None:
-            lines.append(f"  Keys    needed; they are in {self._settings.keys_file}")
-        generators = [card["name"] for card in cards if card.get("kind") == "generator"]
-        if generators:
-            lines += ["", "Try it:", f'  curl -sS "{url}/v1/models/{generators[0]}/images/7.png" -o 7.png']
-        self._say("\n".join([*lines, "", "Ctrl-C stops everything.", ""]))
+        self._say(announcement(self._settings, cards, seconds))
 
 
 def gateway_environment(settings: Settings) -> dict[str, str]:
@@ -334,19 +326,9 @@ def gateway_environment(settings: Settings) -> dict[str, str]:
     return environment
 
 
-def public_url(settings: Settings) -> str:
-    """The gateway's address as a person on this machine would type it."""
-    local = settings.host in ("127.0.0.1", "0.0.0.0", "::", "::1")  # noqa: S104 - compared, not bound
-    return f"http://{'localhost' if local else _bracketed(settings.host)}:{settings.port}"
-
-
 def _reachable_url(settings: Settings) -> str:
     wildcard = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
-    return f"http://{_bracketed(wildcard.get(settings.host, settings.host))}:{settings.port}"
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+    return f"http://{bracketed(wildcard.get(settings.host, settings.host))}:{settings.port}"
 
 
 async def _until_ok(http: httpx.AsyncClient, url: str) -> None:
@@ -368,9 +350,3 @@ def _last_output(child: ChildProcess) -> str:
     if not lines:
         return f"{child.name} had printed nothing."
     return "\n".join([f"{child.name} printed last:", *(f"    {line}" for line in lines)])
-
-
-def _describe(card: dict[str, Any]) -> str:
-    resolution = f", {card['resolution']}×{card['resolution']}" if card.get("resolution") else ""
-    out = "" if card.get("state") == "READY" else f": {card.get('state')}, {card.get('reason')}"
-    return f"{card.get('name')} ({card.get('kind')}{resolution}){out}"
