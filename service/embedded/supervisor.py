@@ -19,6 +19,7 @@ from pydantic import SecretStr
 from service.embedded import model_processes, preflight
 from service.embedded.announcement import announcement, bracketed
 from service.embedded.child import ChildProcess
+from service.embedded.loading import Loading, index_of, loading_of, watched
 from service.embedded.tritonserver import ADDRESS, Launch, RunDirectory, remove_leftovers
 from service.settings import Settings
 
@@ -39,7 +40,7 @@ class Supervisor:
 
     A crash of the gateway, or of Triton before everything was ready, ends the run. A later crash of Triton,
     or of one of its model processes, is announced and answered by a restart of Triton while the gateway stays
-    up and reports itself not ready.
+    up and reports itself not ready. What was unloaded before the crash stays so.
     """
 
     def __init__(
@@ -59,11 +60,13 @@ class Supervisor:
             verbose: Whether Triton's log is printed as well.
         """
         self._settings = settings
+        self._triton_url = f"http://{ADDRESS}:{settings.triton_http_port}"
         self._gateway_command = tuple(gateway_command)
         self._say = say
         self._verbose = verbose
         self._children: list[ChildProcess] = []
         self._launch: Launch | None = None
+        self._loading: Loading | None = None  # which models were loaded when Triton was last asked
         self._not_ready = ""  # what the gateway said last
 
     def run(self) -> None:
@@ -117,7 +120,7 @@ class Supervisor:
         await self._announce(http, time.monotonic() - started)
         crashes: deque[float] = deque()
         while True:
-            reason = await self._until_crash(triton, gateway)
+            reason = await self._until_crash(http, triton, gateway)
             crashed = time.monotonic()
             while True:
                 await self._clear_away(triton)
@@ -132,13 +135,16 @@ class Supervisor:
                     break
             self._say(f"Triton serves again, {time.monotonic() - crashed:.1f} s after it went down.")
 
-    async def _until_crash(self, triton: ChildProcess, gateway: ChildProcess) -> SupervisorError:
+    async def _until_crash(
+        self, http: httpx.AsyncClient, triton: ChildProcess, gateway: ChildProcess
+    ) -> SupervisorError:
         """What became of Triton, or of a model process without which it is of no use.
 
         Raises:
             SupervisorError: The gateway ended.
         """
         model_crash = asyncio.create_task(model_processes.crash(triton.pid))
+        watching = asyncio.create_task(self._watch_loading(http))
         try:
             await asyncio.wait(
                 {triton.ended, gateway.ended, model_crash}, return_when=asyncio.FIRST_COMPLETED
@@ -150,6 +156,12 @@ class Supervisor:
             return SupervisorError(f"A model process of Triton {await model_crash}. {_last_output(triton)}")
         finally:
             model_crash.cancel()
+            watching.cancel()
+
+    async def _watch_loading(self, http: httpx.AsyncClient) -> None:
+        """Remember which models are loaded: once Triton has crashed, it cannot be asked."""
+        async for loading in watched(http, self._triton_url):
+            self._loading = loading
 
     async def _restart(
         self, directory: RunDirectory, reason: SupervisorError, crashes: deque[float]
@@ -166,12 +178,15 @@ class Supervisor:
                 "with (GANSERVE_RESTART_LIMIT): everything is stopped."
             )
         self._say(f"{reason}\nRestarting it; until then the gateway answers 503.")
+        if self._loading is not None and self._loading.left_out:
+            self._say(f"Not loaded again, since they were not loaded: {', '.join(self._loading.left_out)}.")
         if len(crashes) > 1:
             await asyncio.sleep(min(0.5 * 2 ** (len(crashes) - 2), _LONGEST_BACKOFF_SECONDS))
         return await self._start_triton(directory)
 
     async def _start_triton(self, directory: RunDirectory) -> ChildProcess:
-        self._launch = directory.launch(self._settings, verbose=self._verbose)
+        models = None if self._loading is None else self._loading.wanted
+        self._launch = directory.launch(self._settings, verbose=self._verbose, models=models)
         return await self._start(
             "Triton",
             self._launch.command,
@@ -251,13 +266,16 @@ class Supervisor:
             probing.cancel()
 
     async def _probe(self, http: httpx.AsyncClient) -> None:
-        await _until_ok(http, f"http://{ADDRESS}:{self._settings.triton_http_port}/v2/health/ready")
-        index = await self._index(http)
-        refused = [entry for entry in index if entry.get("state") != "READY"]
+        await _until_ok(http, f"{self._triton_url}/v2/health/ready")
+        index = await index_of(http, self._triton_url)
+        loading = self._loading or loading_of(index)
+        if not loading.wanted:
+            return  # all were unloaded, so that the gateway says it is not ready
+        refused = [e for e in index if e["name"] in loading.wanted and e.get("state") != "READY"]
         for entry in refused:
             reason = " ".join(str(entry.get("reason", "unknown reason")).split())
             self._say(f"Not served: {entry['name']}: {reason}")
-        if len(refused) == len(index):
+        if len(refused) == len(loading.wanted):
             raise SupervisorError(
                 f"None of the models in {self._settings.model_repository.resolve()} can be served."
             )
@@ -274,21 +292,13 @@ class Supervisor:
                 pass  # not listening yet
             await asyncio.sleep(_POLL_SECONDS)
 
-    async def _index(self, http: httpx.AsyncClient) -> list[dict[str, Any]]:
-        url = f"http://{ADDRESS}:{self._settings.triton_http_port}/v2/repository/index"
-        response = await http.post(url)
-        index: list[dict[str, Any]] = response.raise_for_status().json()
-        return index
-
     async def _cards(self, http: httpx.AsyncClient) -> list[dict[str, Any]]:
         """The cards of what Triton is ready to run, by public name."""
         cards = {}
         with contextlib.suppress(httpx.HTTPError, ValueError, KeyError):
-            for entry in await self._index(http):
+            for entry in await index_of(http, self._triton_url):
                 if entry.get("state") == "READY":
-                    url = (
-                        f"http://{ADDRESS}:{self._settings.triton_http_port}/v2/models/{entry['name']}/config"
-                    )
+                    url = f"{self._triton_url}/v2/models/{entry['name']}/config"
                     config = (await http.get(url)).raise_for_status().json()
                     card = json.loads(config["parameters"]["card"]["string_value"])
                     cards[card["name"]] = card

@@ -10,6 +10,7 @@ import shutil
 import sys
 import sysconfig
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,13 +139,24 @@ class RunDirectory:
         (self.path / "libpython" / libpython.name).symlink_to(libpython)
         _make_environment(self.path / "venv")
 
-    def launch(self, settings: Settings, *, verbose: bool = False) -> Launch:
-        """A new start of tritonserver from this folder, with shared memory regions of its own."""
+    def launch(
+        self, settings: Settings, *, verbose: bool = False, models: Sequence[str] | None = None
+    ) -> Launch:
+        """A new start of tritonserver from this folder, with shared memory regions of its own.
+
+        Args:
+            settings: Ports and folders.
+            verbose: Whether it logs every request.
+            models: Which are loaded, by Triton's names; None for all there are.
+
+        Returns:
+            How to start it.
+        """
         self._starts += 1
         # The folder's random suffix makes the name unique, and lets `remove_leftovers` find the regions.
         prefix = f"{self.path.name}-{self._starts}-"
         return Launch(
-            command=self._command(settings, prefix, verbose),
+            command=self._command(settings, prefix, verbose, ["*"] if models is None else models),
             environment=self._environment(),
             shared_memory_prefix=prefix,
         )
@@ -155,12 +167,14 @@ class RunDirectory:
         self._lock.close()
         _remove_regions(f"{self.path.name}-")
 
-    def _command(self, settings: Settings, prefix: str, verbose: bool) -> tuple[str, ...]:
+    def _command(
+        self, settings: Settings, prefix: str, verbose: bool, models: Sequence[str]
+    ) -> tuple[str, ...]:
         return (
             str(self._wheel.binary),
             f"--model-repository={settings.model_repository.resolve()}",
             "--model-control-mode=explicit",
-            "--load-model=*",
+            *(f"--load-model={model}" for model in models),
             # One model that cannot be loaded is reported; it does not keep the others from being served.
             "--exit-on-error=false",
             "--strict-readiness=false",

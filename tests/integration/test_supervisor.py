@@ -149,6 +149,52 @@ def test_a_model_that_is_unloaded_or_cannot_be_loaded_is_no_crash(
     assert "Restarting" not in running.output
 
 
+def test_what_was_unloaded_before_a_crash_stays_so(up: Callable[..., Up], tmp_path: Path) -> None:
+    """It may be why there was no memory left; and calls must not find a model that was taken away."""
+    repository = write_toy_repository(tmp_path / "repository")
+    write_toy_repository(repository, name="other")
+    running = up(repository=repository).wait_until_ready()
+
+    def names() -> list[str]:
+        answer = httpx.get(f"{running.url}/v1/models", trust_env=False, timeout=30)
+        return [card["name"] for card in answer.json()["data"]]
+
+    def crash(expected: int) -> None:
+        running.family()["triton"].send_signal(signal.SIGKILL)
+        until(lambda: running.output.count("Triton serves again") == expected)
+
+    def change(model: str, verb: str) -> None:
+        url = f"{running.url}/v1/models/{model}/{verb}"
+        assert httpx.post(url, trust_env=False, timeout=30).status_code == 200
+        time.sleep(1.2)  # the supervisor looks twice a second
+
+    change("other", "unload")
+    crash(1)
+    assert "Not loaded again, since they were not loaded: other-mapping, other-synthesis." in running.output
+    assert "Not served: " not in running.output
+    assert names() == ["toy"]
+    crash(2)  # and still
+    assert names() == ["toy"]
+    change("other", "load")
+    running.family()["triton"].send_signal(signal.SIGTERM)  # it unloads everything, and nobody asked for that
+    until(lambda: running.output.count("Triton serves again") == 3)
+    assert names() == ["other", "toy"]
+
+
+def test_a_crash_with_every_model_unloaded_leaves_a_gateway_that_can_load_them(
+    up: Callable[..., Up],
+) -> None:
+    running = up().wait_until_ready()
+    assert httpx.post(f"{running.url}/v1/models/toy/unload", trust_env=False, timeout=30).status_code == 200
+    time.sleep(1.2)
+    running.family()["triton"].send_signal(signal.SIGKILL)
+    running.wait_for("Triton serves again")
+    assert running.ready_status() == 503
+    load = f"{running.url}/v1/models/toy/load"
+    until(lambda: httpx.post(load, trust_env=False, timeout=30).status_code == 200)
+    assert running.image().status_code == 200
+
+
 def test_the_gateway_says_not_ready_while_triton_is_down(up: Callable[..., Up]) -> None:
     running = up().wait_until_ready()
     # The fourth crash in a row is answered after a pause of two seconds, long enough to look.
