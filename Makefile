@@ -17,7 +17,7 @@ ARGS ?=
 # pyproject.toml resolves for Linux x86-64 below Python 3.13 only, so these markers say nothing.
 PLAIN_MARKERS := s/ and platform_machine == 'x86_64' and sys_platform == 'linux'//; s/ ; python_full_version < '3.13'$$//; s/ and python_full_version < '3.13'$$//
 
-.PHONY: help serve test lint format typecheck unit bench soak bench-training constraints install clean
+.PHONY: help serve test lint format typecheck unit postgres bench soak bench-training constraints install clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,13 @@ typecheck: $(VENV)/.dev ## Types
 # Two processes, one of them for the tests that share a Triton; each computes with one thread.
 unit: $(VENV)/.dev ## The tests alone (ARGS="-k png" …)
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadgroup $(ARGS)
+
+# The tests of batch jobs start a PostgreSQL of their own, from the binaries of the machine.
+postgres: ## Install the PostgreSQL that the tests start, where there is none (Debian and Ubuntu, as root)
+	@command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || { \
+	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null || { echo "The tests need PostgreSQL's initdb and postgres, on the PATH or in /usr/lib/postgresql; as root on Debian or Ubuntu, make postgres installs them" >&2; exit 1; }; \
+	  echo "Installing PostgreSQL (once)…"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends postgresql; }
 
 # LitServe is measured beside ganserve, and needed for nothing else.
 bench: $(VENV)/.dev ## Throughput and latency of every call, beside raw gRPC, LitServe and plain FastAPI

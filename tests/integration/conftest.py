@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests.gateway_process import GatewayProcess
+from tests.postgres_process import PostgresProcess
 from tests.triton_process import TritonProcess
 
 
@@ -50,3 +51,19 @@ def start_gateway(tmp_path: Path) -> Iterator[Callable[..., GatewayProcess]]:
     yield start
     for process in processes:
         process.close()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresProcess]:
+    """A PostgreSQL for all tests; whoever kills it starts it again."""
+    process = PostgresProcess()
+    yield process
+    process.close()
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresProcess) -> Iterator[str]:
+    """The URL of an empty database, for one test."""
+    url = postgres.create_database()
+    yield url
+    postgres.drop_database(url)
