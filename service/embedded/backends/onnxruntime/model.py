@@ -8,12 +8,14 @@ process of its own per model instance; nothing else imports it.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import onnxruntime as ort
 import triton_python_backend_utils as pb_utils
 from batching import Batching
 from model_file import find_model_file, parameter
+from row_workers import RowWorkers
 
 
 class TritonPythonModel:
@@ -32,18 +34,31 @@ class TritonPythonModel:
         config = json.loads(args["model_config"])
         # Opened by its path, not by its content: a model beyond 2 GiB keeps its weights in files beside it.
         path = find_model_file(args, config, "model.onnx")
+        providers = _providers(args)
+        threads = int(parameter(config, "intra_op_thread_count") or 0)
         try:
-            session = ort.InferenceSession(
-                str(path), sess_options=_session_options(config), providers=_providers(args)
-            )
+            session = ort.InferenceSession(str(path), _session_options(config, threads), providers)
         except Exception as error:  # ONNX Runtime raises many classes, none of them public
             raise pb_utils.TritonModelException(f"ONNX Runtime cannot open {path}: {error}") from None
         outputs = [value.name for value in session.get_outputs()]
+        batched = int(config.get("max_batch_size", 0)) > 0
+
+        def compute(feeds: dict[str, Any]) -> list[Any]:
+            return list(session.run(outputs, feeds))
+
+        def open_narrow() -> Callable[[dict[str, Any]], list[Any]]:
+            narrow = ort.InferenceSession(str(path), _session_options(config, threads=1), providers)
+            return lambda feeds: list(narrow.run(outputs, feeds))
+
+        self._workers = None
+        # Whoever says how many threads there shall be gets them, as from the native backend.
+        if batched and threads == 0 and args["model_instance_kind"] != "GPU":
+            self._workers = RowWorkers(compute, open_narrow)
         self._batching = Batching(
             [value.name for value in session.get_inputs()],
             outputs,
-            batched=int(config.get("max_batch_size", 0)) > 0,
-            compute=lambda feeds: session.run(outputs, feeds),
+            batched=batched,
+            compute=self._workers or compute,
             runtime="ONNX Runtime",
         )
 
@@ -53,15 +68,17 @@ class TritonPythonModel:
         return responses
 
     def finalize(self) -> None:
-        """Let go of the session, and with it of the device memory."""
-        del self._batching
+        """Let go of the sessions, and with them of the device memory."""
+        if self._workers is not None:
+            self._workers.close()
+        del self._batching, self._workers
 
 
-def _session_options(config: dict[str, Any]) -> ort.SessionOptions:
+def _session_options(config: dict[str, Any], threads: int) -> ort.SessionOptions:
     """Session options from the parameters that the native onnxruntime backend knows by the same names."""
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    options.intra_op_num_threads = int(parameter(config, "intra_op_thread_count") or 0)
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = int(parameter(config, "inter_op_thread_count") or 0)
     # Idle threads sleep instead of spinning: the gateway shares these cores and has images to encode.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
