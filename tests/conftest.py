@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from service.embedded.tritonserver import remove_leftovers
+from tests.s3_process import S3Process
 from tests.toy_repository import write_toy_repository
 from tests.triton_process import TritonProcess
 
@@ -51,6 +52,14 @@ def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonProcess]:
     for config in SHIPPED_MODELS.glob("*/config.pbtxt"):
         shutil.copytree(config.parent, repository / config.parent.name)
     process = TritonProcess(repository, tmp_path_factory.mktemp("triton") / "log").start()
+    yield process
+    process.close()
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Process]:
+    """An S3 server with empty buckets for all tests, each under a prefix of its own: do not kill it."""
+    process = S3Process(tmp_path_factory.mktemp("s3"))
     yield process
     process.close()
 
