@@ -110,6 +110,16 @@ class S3Process:
         )
         response.raise_for_status()
 
+    def unfinished_uploads(self, bucket: str) -> int:
+        """Uploads in parts that were neither completed nor aborted."""
+        response = httpx.get(
+            f"http://127.0.0.1:{self._ports['filer.port']}/buckets/{bucket}/.uploads/",
+            headers={"accept": "application/json"},
+            trust_env=False,
+            timeout=10,
+        )
+        return len(response.json()["Entries"] or []) if response.status_code == 200 else 0
+
     def log_tail(self) -> str:
         return self._log.read_text(errors="replace")[-4000:]
 
