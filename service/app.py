@@ -30,20 +30,14 @@ from service.api.routes import (
     translate,
     verify,
 )
-from service.catalog import Catalog
 from service.exposure import answered_hosts
 from service.images.encode import MEDIA_TYPES, encoder_fingerprint
 from service.images.signing import load_signer, load_trust_anchors
 from service.keyring import Keyring
 from service.rates import RateLimiter
 from service.settings import Settings
-from service.superres import SuperResolver
-from service.synthesis import Synthesizer
 from service.telemetry.metrics import Metrics, package_version
 from service.telemetry.requests import TelemetryMiddleware
-from service.tile_inference import TileInference
-from service.translation import ImageTranslator
-from service.triton import Triton
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -74,44 +68,20 @@ def create_app(settings: Settings) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        triton = Triton(settings.triton_url, settings.max_message_bytes)
-        catalog = Catalog(
-            triton,
-            settings.catalog_refresh_seconds,
-            metrics,
-            golden_check=settings.golden_check,
-            check_timeout=settings.golden_timeout_seconds,
-            failures=settings.breaker_failures,
-        )
-        tiles = TileInference(triton, metrics)
-        app.state.services = Services(
-            settings,
-            metrics,
-            triton,
-            catalog,
-            Synthesizer(triton, metrics),
-            SuperResolver(tiles, settings.upscale_tile),
-            ImageTranslator(tiles),
-            asyncio.Semaphore(settings.max_decodes),
-            signer=signer,
-            trust_anchors=trust_anchors,
-        )
+        services = app.state.services = Services(settings, metrics, signer, trust_anchors)
         for image_format in MEDIA_TYPES:
             encoder_fingerprint(image_format)  # now, rather than within somebody's first request
-        await catalog.try_refresh()
-        background = [asyncio.create_task(catalog.keep_fresh())]
+        background = []
         if keyring is not None:
             background.append(asyncio.create_task(keyring.keep_fresh(settings.keys_reload_seconds)))
         try:
-            yield
+            async with services:
+                yield
         finally:
             for task in background:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
             await limiter.close()
-            await catalog.close()
-            await triton.close()
-            app.state.services.verifiers.shutdown(wait=False, cancel_futures=True)
 
     app = FastAPI(
         title="ganserve",

@@ -28,7 +28,22 @@ def signer_for(request: Request, asked: bool) -> Signer | None:
     Raises:
         ProblemError: If signatures are asked for and no certificate is configured.
     """
-    signer = services_of(request).signer
+    return chosen_signer(services_of(request).signer, asked)
+
+
+def chosen_signer(signer: Signer | None, asked: bool) -> Signer | None:
+    """What signs the files.
+
+    Args:
+        signer: Of the operator's certificate, if one is configured.
+        asked: Whether signatures are wanted.
+
+    Returns:
+        The signer if it was asked for or everything is signed, else None.
+
+    Raises:
+        ProblemError: If signatures are asked for and no certificate is configured.
+    """
     if signer is None:
         if asked:
             raise ProblemError(

@@ -17,11 +17,11 @@ from starlette.types import Receive, Scope, Send
 
 from service.admission import AdmissionQueue
 from service.api.access.guard import caller_of
-from service.api.calls.execution import admitted, changed, twice
-from service.api.calls.supervision import allowed_seconds, deadline_problem, supervise
+from service.api.calls.supervision import allowed_seconds, supervise
 from service.api.context import services_of
 from service.api.errors.problems import ProblemError, problem_body
 from service.cards import ServedModel
+from service.operations.work import admitted, changed, deadline_problem, twice
 from service.telemetry.records import record_of
 from service.triton import TritonChangedError
 
@@ -39,7 +39,7 @@ class StreamedTask:
 
     Attributes:
         model: Whose queue it goes through.
-        units: As for `service.api.calls.execution.Task`.
+        units: As for `service.operations.work.Task`.
         events: Makes the events, given the queue and the deadline.
     """
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
-from service.api.errors.problems import ProblemError
+from service.operations.work import deadline_problem
 from service.settings import Settings
 
 Result = TypeVar("Result")
@@ -70,13 +70,6 @@ async def supervise(request: Request, work: Coroutine[Any, Any, Result], deadlin
         if not working.done():
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
-
-
-def deadline_problem() -> ProblemError:
-    """The problem of a call that was not done in time."""
-    return ProblemError(
-        "deadline-exceeded", "The call was not done in time; `Prefer: wait=SECONDS` asks for longer."
-    )
 
 
 async def _disconnected(request: Request) -> None:

@@ -23,7 +23,7 @@ from service.api.answers.formats import (
 from service.api.answers.recipes import bounded, recipe_of
 from service.api.answers.rendering import NPY, Picture, render_image, render_json, render_npy, render_zip
 from service.api.answers.signatures import signer_for
-from service.api.calls.execution import Task, TimedImages, execute
+from service.api.calls.execution import execute
 from service.api.context import services_of
 from service.api.errors.problems import invalid_field
 from service.api.openapi.generators import GENERATE_DOCS
@@ -34,6 +34,7 @@ from service.api.schemas.generate import GenerateRequest
 from service.cards import Generator
 from service.images.encode import ImageFormat, blocks_event_loop
 from service.images.sheet import contact_sheet, sheet_size
+from service.operations.work import Task, TimedImages
 from service.settings import Settings
 from service.synthesis import Latent, Noise
 

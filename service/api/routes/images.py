@@ -14,7 +14,7 @@ from service.api.answers.caching import IMMUTABLE, REVALIDATE, etag_of, is_curre
 from service.api.answers.formats import check_quality
 from service.api.answers.recipes import recipe_of
 from service.api.answers.rendering import render_image
-from service.api.calls.execution import Task, TimedImages, execute
+from service.api.calls.execution import execute
 from service.api.context import services_of
 from service.api.errors.problems import ProblemError, invalid_field
 from service.api.openapi.generators import IMAGE_DOCS
@@ -24,6 +24,7 @@ from service.api.schemas.generate import ImageQuery
 from service.api.schemas.latents import Amount, InDigits, LatentFields, Seed
 from service.cards import Generator
 from service.images.encode import ImageFormat, blocks_event_loop
+from service.operations.work import Task, TimedImages
 from service.synthesis import Latent
 from service.telemetry.records import record_of
 

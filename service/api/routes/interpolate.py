@@ -19,7 +19,7 @@ from service.api.answers.negotiation import negotiate
 from service.api.answers.recipes import bounded, latent_part
 from service.api.answers.rendering import Picture, describe, file_of, render_image, render_zip, sha256_of
 from service.api.answers.signatures import signed, signer_for
-from service.api.calls.execution import Task, TimedImages, execute
+from service.api.calls.execution import execute
 from service.api.calls.streaming import EVENT_STREAM, StreamedTask, event, stream
 from service.api.context import services_of
 from service.api.errors.problems import ProblemError, invalid_field
@@ -34,6 +34,7 @@ from service.images.encode import MEDIA_TYPES as IMAGE_MEDIA_TYPES
 from service.images.encode import blocks_event_loop
 from service.images.sheet import grid, grid_size
 from service.images.signing import Signer
+from service.operations.work import Task, TimedImages
 from service.paths import path_in_w, path_in_z
 from service.settings import Settings
 from service.synthesis import Latent, window_of

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from service.admission import AdmissionQueue
 from service.api.answers.formats import too_many
 from service.api.answers.recipes import encode_ws
-from service.api.calls.execution import Task, execute
+from service.api.calls.execution import execute
 from service.api.context import services_of
 from service.api.errors.problems import invalid_field
 from service.api.openapi.generators import LATENTS_DOCS
@@ -24,6 +24,7 @@ from service.api.requests.models import find_model
 from service.api.schemas.mixing import LatentsRequest
 from service.cards import Generator
 from service.latents import mix
+from service.operations.work import Task
 from service.paths import path_in_w, path_in_z
 from service.synthesis import Latent, Mapped
 

@@ -11,9 +11,9 @@ from fastapi.responses import JSONResponse
 from service.api.context import services_of
 from service.api.errors.problems import ProblemError
 from service.api.openapi.service import LOAD_DOCS, MODEL_DOCS, MODELS_DOCS, UNLOAD_DOCS
-from service.api.requests.models import model_not_found, triton_away
 from service.catalog import CatalogError, TritonAwayError, UnknownModelError
 from service.model_control import LoadError
+from service.operations.models import model_not_found, triton_away
 from service.telemetry.records import record_of
 
 router = APIRouter(tags=["models"])
@@ -84,4 +84,4 @@ def _card(request: Request, card: Callable[[str], dict[str, Any]], name: str) ->
 def _missing(request: Request, name: str, error: CatalogError) -> ProblemError:
     if isinstance(error, TritonAwayError):
         return triton_away()
-    return model_not_found(request, name)
+    return model_not_found(services_of(request).catalog, name)

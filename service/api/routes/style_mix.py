@@ -23,7 +23,7 @@ from service.api.answers.formats import (
 from service.api.answers.recipes import bounded, latent_part
 from service.api.answers.rendering import Picture, render_image, render_json, render_zip
 from service.api.answers.signatures import signer_for
-from service.api.calls.execution import Task, TimedImages, execute
+from service.api.calls.execution import execute
 from service.api.context import services_of
 from service.api.errors.problems import invalid_field
 from service.api.openapi.generators import STYLE_MIX_DOCS
@@ -36,6 +36,7 @@ from service.images.encode import ImageFormat, blocks_event_loop
 from service.images.sheet import CAPTION_HEIGHT, captioned, grid, grid_size
 from service.images.signing import Signer
 from service.latents import mix
+from service.operations.work import Task, TimedImages
 from service.synthesis import Latent, Noise, window_of
 
 router = APIRouter(tags=["generate"])

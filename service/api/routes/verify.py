@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
-from service.api.calls.execution import Task, execute
+from service.api.calls.execution import execute
 from service.api.calls.supervision import allowed_seconds, supervise
 from service.api.calls.verification import Examined, NotReproducibleError, examine, report, request_for
 from service.api.context import Services, services_of
@@ -30,6 +30,7 @@ from service.images.c2pa_reading import Trust
 from service.images.comparison import compare
 from service.images.containers.base import ImageError
 from service.images.decode import MEDIA_TYPES, DecodeLimits
+from service.operations.work import Task
 from service.settings import Settings
 
 router = APIRouter(tags=["verify"])

@@ -1,4 +1,4 @@
-"""The image that a client sent: looked at first, decoded only once there is a place for the work."""
+"""An image file that somebody sent: looked at first, decoded only once there is a place for the work."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import asyncio
 import hashlib
 from typing import Any
 
-from service.api.context import Services
 from service.api.errors.problems import ProblemError
 from service.images.decode import DecodedImage, DecodeLimits, ImageError, ImageHeader, decode, inspect
+from service.operations.engine import Engine
 
 
 class SourceImage:
     """An image file, decoded when it is asked for and kept then."""
 
-    def __init__(self, services: Services, data: bytes, frame: int | None) -> None:
+    def __init__(self, engine: Engine, data: bytes, frame: int | None) -> None:
         """Looks at nothing yet.
 
         Args:
-            services: For the limits, and for how many decode at a time.
+            engine: For the limits, and for how many decode at a time.
             data: The file.
             frame: Which one of several.
         """
-        self._services = services
+        self._engine = engine
         self._data = data
         self._frame = frame
         self._decoded: tuple[DecodedImage, str] | None = None
@@ -37,7 +37,7 @@ class SourceImage:
             header = await asyncio.to_thread(inspect, self._data)
         except ImageError as error:
             raise _problem(error) from None
-        limit = self._services.settings.max_image_pixels
+        limit = self._engine.settings.max_image_pixels
         if header.width * header.height > limit:
             raise ProblemError(
                 "image-too-large",
@@ -54,14 +54,14 @@ class SourceImage:
             ProblemError: If it cannot be decoded within the limits.
         """
         if self._decoded is None:
-            async with self._services.decoding:
+            async with self._engine.decoding:
                 self._decoded = await asyncio.to_thread(self._decode)
         image, sha256 = self._decoded
         height, width, _ = image.pixels.shape
         return image, {"source_sha256": sha256, "source_size": [width, height]}
 
     def _decode(self) -> tuple[DecodedImage, str]:
-        settings = self._services.settings
+        settings = self._engine.settings
         limits = DecodeLimits(settings.max_image_pixels, settings.max_image_frames)
         try:
             image = decode(self._data, limits, frame=self._frame)
