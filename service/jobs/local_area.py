@@ -51,6 +51,10 @@ class LocalArea(Area):
         """See `Area`."""
         return LocalArea(self._files.root, (*self._files.parts, *name_to_read(name).split("/")))
 
+    async def stays_within(self) -> bool:
+        """Whether no link on the way to the area leads out of the root."""
+        return await _in_thread(self._files.stays_within)
+
     async def put(self, name: str, content: Content, *, attributes: Mapping[str, str] | None = None) -> int:
         """See `Area`."""
         del attributes  # files have none

@@ -82,7 +82,7 @@ class LocalFolder:
             self.root.mkdir(parents=True, exist_ok=True)
         handle = os.open(self.root, _FOLDER)
         try:
-            for part in self._steps((*self.parts, *parts), create=create):
+            for part in self._steps((*self.parts, *parts)):
                 step = _step(handle, part, create=create)
                 os.close(handle)
                 handle = step
@@ -90,7 +90,15 @@ class LocalFolder:
         finally:
             os.close(handle)
 
-    def _steps(self, parts: tuple[str, ...], *, create: bool) -> tuple[str, ...]:
+    def stays_within(self) -> bool:
+        """Whether no link on the way to this folder leads out of the root."""
+        try:
+            self._steps(self.parts)
+        except StorageError:
+            return False
+        return True
+
+    def _steps(self, parts: tuple[str, ...]) -> tuple[str, ...]:
         """Names from the root to a folder without links in between."""
         root = os.path.realpath(self.root)
         real = os.path.realpath(Path(root, *parts))
@@ -102,7 +110,7 @@ class LocalFolder:
     def file(self, name: str) -> Iterator[int]:
         """An open regular file, for reading."""
         *folders, last = name.split("/")
-        steps = self._steps((*self.parts, *folders, last), create=False)
+        steps = self._steps((*self.parts, *folders, last))
         if not steps:
             raise StorageError("That is a folder, not a file", "refused")
         with LocalFolder(self.root, ()).folder(steps[:-1]) as folder:

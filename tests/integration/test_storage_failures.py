@@ -238,8 +238,8 @@ def test_a_link_that_appears_between_check_and_use_is_not_followed(tmp_path, mon
     outside.mkdir()
     steps = LocalFolder._steps
 
-    def then_swapped(self, parts, *, create):
-        found = steps(self, parts, create=create)
+    def then_swapped(self, parts):
+        found = steps(self, parts)
         if (root / "a").is_dir() and not (root / "a").is_symlink():
             (root / "a").rmdir()
             (root / "a").symlink_to(outside)
