@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from service.jobs.addresses import checked_entry
 from service.rates import checked_rate
 
 OPEN_IN_WORDS: Final = "yes-serve-anyone"
@@ -35,6 +36,10 @@ Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 Origins = Annotated[
     tuple[Annotated[str, AfterValidator(_checked_origin)], ...], NoDecode, BeforeValidator(_listed)
 ]
+HostsAndNetworks = Annotated[
+    tuple[Annotated[str, AfterValidator(checked_entry)], ...], NoDecode, BeforeValidator(_listed)
+]
+Ports = Annotated[tuple[Annotated[int, Field(ge=1, le=65535)], ...], NoDecode, BeforeValidator(_listed)]
 
 
 class Settings(BaseSettings):
@@ -227,6 +232,32 @@ class Settings(BaseSettings):
     )
     verify_timeout_seconds: float = Field(
         10.0, gt=0, description="How long `/v1/verify` may take to read a C2PA manifest."
+    )
+
+    # Webhooks of batch jobs
+    webhook_allow: HostsAndNetworks = Field(
+        (),
+        description="Hosts (`hooks.example.com`, `*.example.com`), addresses and networks (`10.0.0.0/8`) that"
+        " webhooks may go to although they are not public, by http too and to any port.",
+    )
+    webhook_ports: Ports = Field((443,), description="Ports that webhooks may go to at all other hosts.")
+    webhook_secret: SecretStr | None = Field(
+        None,
+        description="Signs the webhooks of jobs that bring no secret: `whsec_` and 24 to 64 bytes in Base64;"
+        " several, separated by spaces, all sign.",
+    )
+    webhook_ca: Path | None = Field(
+        None, description="PEM file: certificate authorities believed besides the public ones."
+    )
+    webhook_timeout_seconds: float = Field(
+        15.0, gt=0, description="How long one attempt to deliver a webhook may take, its answer included."
+    )
+    webhook_attempts: int = Field(
+        9,
+        gt=0,
+        le=100,
+        description="How often a webhook is sent until it is given up: after 5 s, 5 and 30 minutes, 2, 5, 10,"
+        " 14 and 20 hours, then every 24 hours.",
     )
 
     # The embedded Triton and its supervisor (`ganserve up`)

@@ -27,6 +27,8 @@ def _shown(default: Any) -> str:
         default = default.get_secret_value()
     if default is None or default in ("", ()):
         return "–"
+    if isinstance(default, tuple):
+        default = ",".join(map(str, default))
     text = f"{default:g}" if isinstance(default, float) else str(default)
     return f"`{text.lower() if isinstance(default, bool) else text}`"
 

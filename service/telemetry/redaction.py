@@ -7,7 +7,8 @@ from typing import Final
 
 # The form of service.keys; the id stays, so that an operator can see whose key was sent to the wrong place.
 _SECRET: Final = re.compile(r"(gsk_[0-9a-fA-F]{12})_[A-Za-z0-9_-]{8,}")
-_URL_PASSWORD: Final = re.compile(r"((?:rediss?|redis\+unix)://[^\s/@:]*):[^\s@]*@")
+_URL_PASSWORD: Final = re.compile(r"((?:rediss?|redis\+unix|postgres(?:ql)?(?:\+\w+)?)://[^\s/@:]*):[^\s@]*@")
+_WEBHOOK_SECRET: Final = re.compile(r"whsec_[A-Za-z0-9+/=_-]+")
 
 
 def redacted(text: str) -> str:
@@ -17,10 +18,13 @@ def redacted(text: str) -> str:
         text: A finished log line.
 
     Returns:
-        The same line; of an API key its id is left, of a Redis URL all but the password.
+        The same line; of an API key its id is left, of the URL of a Redis or PostgreSQL all but the password,
+        of a secret of webhooks nothing.
     """
     if "gsk_" in text:
         text = _SECRET.sub(r"\1_…", text)
-    if "redis" in text:
+    if "redis" in text or "postgres" in text:
         text = _URL_PASSWORD.sub(r"\1:…@", text)
+    if "whsec_" in text:
+        text = _WEBHOOK_SECRET.sub("whsec_…", text)
     return text

@@ -74,5 +74,8 @@ def test_secrets_are_cut_out_of_lines() -> None:
         assert SECRET[17:30] not in redacted(line)
         assert "gsk_0123456789ab_…" in redacted(line)
     assert redacted("redis://user:pass-word@host:1/0 and") == "redis://user:…@host:1/0 and"
+    url = "postgresql+psycopg://user:pass-word@host/db"
+    assert redacted(f"{url}?a=b") == "postgresql+psycopg://user:…@host/db?a=b"
+    assert redacted("signed with whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw.") == "signed with whsec_…."
     assert redacted("nothing in gsk_ here") == "nothing in gsk_ here"
     assert "pass-word" not in repr(Settings(rate_limit_storage="redis://:pass-word@host"))
