@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -56,10 +58,12 @@ def issue(
     *,
     valid: timedelta = timedelta(days=30),
     purpose: x509.ObjectIdentifier = ExtendedKeyUsageOID.EMAIL_PROTECTION,
+    hosts: Sequence[str] = (),
 ) -> tuple[str, str]:
     """A certificate that may sign C2PA manifests, and its key.
 
     C2PA's profile asks for digitalSignature, an extended key usage such as emailProtection, no authority.
+    With `hosts`, names and addresses, and the purpose SERVER_AUTH it is one of a web server.
 
     Returns:
         PEM of the chain (the certificate, then the authority's) and of the private key.
@@ -70,6 +74,8 @@ def issue(
     usage = x509.KeyUsage(digital_signature=True, key_cert_sign=False, crl_sign=False, **_UNUSED)
     builder = builder.add_extension(usage, critical=True)
     builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+    if hosts:
+        builder = builder.add_extension(x509.SubjectAlternativeName([*map(_host, hosts)]), critical=False)
     issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key())
     certificate = builder.add_extension(issuer, critical=False).sign(authority.key, hashes.SHA256())
     private = key.private_bytes(
@@ -86,6 +92,13 @@ def write_credentials(folder: Path, authority: Authority, **options: object) -> 
     paths["c2pa_key"].write_text(key)
     paths["c2pa_key"].chmod(0o600)
     return paths
+
+
+def _host(text: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(text))
+    except ValueError:
+        return x509.DNSName(text)
 
 
 def _name(common_name: str) -> x509.Name:

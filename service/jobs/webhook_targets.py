@@ -204,6 +204,8 @@ def _parsed(url: str) -> httpx.URL:
         raise WebhookRefusedError("malformed", f"This is not a URL: {error}.") from error
     if parsed.scheme not in _DEFAULT_PORTS:
         raise WebhookRefusedError("scheme", "A webhook is an https URL.")
+    if parsed.port is not None and not 1 <= parsed.port <= 65535:
+        raise WebhookRefusedError("malformed", "The URL's port is none from 1 to 65535.")
     if not host:
         raise WebhookRefusedError("malformed", "The URL has no host.")
     if parsed.userinfo:

@@ -206,14 +206,14 @@ async def _post(
 ) -> tuple[int, float | None]:
     """Status and `Retry-After` of the answer."""
     target = await check_webhook_url(url, policy)
-    all_headers: dict[bytes | str, bytes | str] = {
-        "host": target.url.netloc.decode("ascii"),
-        "user-agent": f"ganserve/{package_version()}",
-        "accept": "*/*",
-        "connection": "close",
-        "content-type": "application/json",
-        **headers,
-    }
+    all_headers: list[tuple[bytes | str, bytes | str]] = [
+        ("host", target.url.netloc.decode("ascii")),
+        ("user-agent", f"ganserve/{package_version()}"),
+        ("accept", "*/*"),
+        ("connection", "close"),
+        ("content-type", "application/json"),
+        *headers.items(),
+    ]
     request_url = httpcore.URL(
         scheme=target.url.raw_scheme,
         host=target.url.raw_host,
