@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import IO, Final, Literal, TypeAlias
@@ -110,7 +110,7 @@ class Area(ABC):
         """Bytes from `start` (0 or more), as many as asked for or as there are."""
 
     @abstractmethod
-    def stream(self, name: str) -> AsyncIterator[bytes]:
+    def stream(self, name: str) -> AsyncGenerator[bytes, None]:
         """An object in chunks of about `CHUNK_BYTES`, read as they are taken.
 
         Raises:
@@ -144,7 +144,9 @@ class Area(ABC):
         """
 
     @abstractmethod
-    def list_pages(self, after: str | None = None, page: int = 1000) -> AsyncIterator[list[StoredObject]]:
+    def list_pages(
+        self, after: str | None = None, page: int = 1000
+    ) -> AsyncGenerator[list[StoredObject], None]:
         """All objects of the area in pages, in the one order that the storage has.
 
         That is the order of the names' UTF-8 bytes in folders and, but for servers that order by

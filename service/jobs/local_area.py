@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
@@ -97,7 +97,7 @@ class LocalArea(Area):
         with self._files.file(name) as handle:
             return _read(handle, start, length)
 
-    async def stream(self, name: str) -> AsyncIterator[bytes]:
+    async def stream(self, name: str) -> AsyncGenerator[bytes, None]:
         """See `Area`."""
         file = self._files.file(name_to_read(name))
         try:
@@ -131,7 +131,7 @@ class LocalArea(Area):
 
     async def list_pages(
         self, after: str | None = None, page: int = 1000
-    ) -> AsyncIterator[list[StoredObject]]:
+    ) -> AsyncGenerator[list[StoredObject], None]:
         """See `Area`."""
         files = self._files.walk(after)
         try:

@@ -6,7 +6,7 @@ import asyncio
 import functools
 import os
 import re
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -119,7 +119,7 @@ class S3Area(Area):
                 return b""
             raise
 
-    async def stream(self, name: str) -> AsyncIterator[bytes]:
+    async def stream(self, name: str) -> AsyncGenerator[bytes, None]:
         """See `Area`. Each piece is a request of its own, so that a slow reader never meets a timeout."""
         key = self._key(name_to_read(name))
         with _errors():
@@ -160,7 +160,7 @@ class S3Area(Area):
 
     async def list_pages(
         self, after: str | None = None, page: int = 1000
-    ) -> AsyncIterator[list[StoredObject]]:
+    ) -> AsyncGenerator[list[StoredObject], None]:
         """See `Area`."""
         prefix = f"{self._prefix}/" if self._prefix else ""
         found: list[StoredObject] = []
