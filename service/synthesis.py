@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from service.admission import AdmissionQueue
 from service.cards import Generator
 from service.concurrency import all_or_none, in_order
+from service.joining import JoinedInference
 from service.latents import z_for_seed
 from service.telemetry.metrics import Metrics
 from service.triton import Triton, TritonDeadlineError
@@ -83,7 +84,7 @@ class Synthesizer:
     """Runs generators, in batches no larger than their models take."""
 
     def __init__(self, triton: Triton, metrics: Metrics) -> None:
-        self._triton = triton
+        self._joined = JoinedInference(triton)
         self._metrics = metrics
 
     async def synthesize(
@@ -206,9 +207,10 @@ class Synthesizer:
         waited_from = perf_counter()
         await queue.start(n)
         try:
-            started = perf_counter()
+            began = perf_counter()
             ws = await self._map(model, latents, deadline)
-            images = await self._triton.infer(
+            mapped = perf_counter()
+            images = await self._joined.infer(
                 model.synthesis,
                 {
                     "ws": ws,
@@ -217,23 +219,29 @@ class Synthesizer:
                 },
                 "images",
                 _remaining(deadline),
+                at_a_time=_AHEAD * model.synthesis.instances,
             )
             ended = perf_counter()
+            waited = began - waited_from + images.sent - mapped
+            inferred = ended - waited_from - waited
         finally:
             queue.finish(n)
-        self._metrics.queue_seconds.labels(model.name).observe(started - waited_from)
-        self._metrics.infer_seconds.labels(model.name).observe(ended - started)
+        self._metrics.queue_seconds.labels(model.name).observe(waited)
+        self._metrics.infer_seconds.labels(model.name).observe(inferred)
         self._metrics.images.labels(model.name).inc(n)
-        return Synthesized(list(images), ws, started - waited_from, ended - started)
+        return Synthesized(list(images.rows), ws, waited, inferred)
 
     async def _map(self, model: Generator, latents: Sequence[Latent], deadline: float) -> NDArray[np.float32]:
         mapped = [latent for latent in latents if latent.ws is None]
         if not mapped:
             return np.stack([latent.ws for latent in latents if latent.ws is not None])
-        made = await self._triton.infer(model.mapping, _inputs(model, mapped), "ws", _remaining(deadline))
+        # One at a time: it takes a moment, and what came meanwhile goes on to the synthesis together.
+        made = await self._joined.infer(
+            model.mapping, _inputs(model, mapped), "ws", _remaining(deadline), at_a_time=1
+        )
         if len(mapped) == len(latents):
-            return made
-        rows = iter(made)
+            return made.rows
+        rows = iter(made.rows)
         return np.stack([next(rows) if latent.ws is None else latent.ws for latent in latents])
 
 
