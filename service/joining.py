@@ -163,7 +163,6 @@ class _Lane:
 
     def _start(self) -> None:
         self._scheduled = False
-        self._waiting = deque(call for call in self._waiting if not call.answer.done())
         while self._waiting and len(self._running) < self.at_a_time:
             batch = _Batch(self._next())
             for call in batch.calls:
