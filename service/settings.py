@@ -234,6 +234,15 @@ class Settings(BaseSettings):
         10.0, gt=0, description="How long `/v1/verify` may take to read a C2PA manifest."
     )
 
+    # Workers of batch jobs
+    worker_port: int = Field(
+        8081,
+        ge=0,
+        le=65535,
+        description="Port on which a worker answers `/healthz`, `/readyz` and `/metrics`, at the gateway's"
+        " address and without keys; 0: none. Workers on one machine need different ones.",
+    )
+
     # Webhooks of batch jobs
     webhook_allow: HostsAndNetworks = Field(
         (),

@@ -7,10 +7,11 @@ ever a name the catalog knows, and `caller` only ever the name of a key or `anon
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from importlib.metadata import PackageNotFoundError, version
 
 from prometheus_client import (
+    CONTENT_TYPE_LATEST,
     CollectorRegistry,
     Counter,
     Gauge,
@@ -18,7 +19,11 @@ from prometheus_client import (
     PlatformCollector,
     ProcessCollector,
     disable_created_metrics,
+    generate_latest,
 )
+
+METRICS_MEDIA_TYPE = CONTENT_TYPE_LATEST
+"""Of what `Metrics.scrape` gives."""
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 _ENCODE_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
@@ -38,6 +43,8 @@ class Metrics:
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # one more series for every counter, and nobody looks at them
         self.registry = CollectorRegistry()
+        self.before_scrape: list[Callable[[], Awaitable[None]]] = []
+        """Awaited one after the other before what is collected is written; may not raise."""
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         self.requests = Counter(
@@ -118,6 +125,12 @@ class Metrics:
             registry=self.registry,
         )
         build.labels(package_version(), platform.python_version()).set(1)
+
+    async def scrape(self) -> bytes:
+        """All metrics as they are now, in the Prometheus text format."""
+        for refresh in self.before_scrape:
+            await refresh()
+        return generate_latest(self.registry)
 
     def watch_queue(self, model: str, depth: Callable[[], float]) -> None:
         """Reads a model's queue depth when scraped, so that counting costs requests nothing.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from service.api.context import services_of
 from service.api.errors.problems import ProblemError
 from service.api.openapi.service import HEALTHZ_DOCS, METRICS_DOCS, READYZ_DOCS
+from service.telemetry.metrics import METRICS_MEDIA_TYPE
 
 router = APIRouter(tags=["health"])
 
@@ -45,4 +45,4 @@ async def readyz(request: Request) -> JSONResponse:
 @router.get("/metrics", summary="Prometheus metrics", **METRICS_DOCS)
 async def metrics(request: Request) -> Response:
     """The gateway's metrics in the Prometheus text format."""
-    return Response(generate_latest(services_of(request).metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    return Response(await services_of(request).metrics.scrape(), media_type=METRICS_MEDIA_TYPE)
