@@ -53,6 +53,12 @@ class RequestRecord:
             f"encode;dur={self.encode * 1e3:.2f}, total;dur={total * 1e3:.2f}"
         )
 
+    def milliseconds(self) -> dict[str, float]:
+        """The same, for an event at the end of a stream, whose header went out at its beginning."""
+        seconds = {"queue": self.queue, "infer": self.infer, "encode": self.encode}
+        seconds["total"] = perf_counter() - self.started
+        return {name: round(part * 1e3, 2) for name, part in seconds.items()}
+
 
 def attach_record(scope: MutableMapping[str, Any], record: RequestRecord) -> None:
     """Makes the record reachable from everything that handles this ASGI scope."""

@@ -231,9 +231,18 @@ def test_frames_are_streamed_as_they_are_made(http: httpx.Client) -> None:
     ) as response:
         assert response.headers["content-type"].startswith("text/event-stream")
         assert response.headers["x-model"] == "terrain"
+        timing = response.headers["server-timing"]
         events = parse_events("".join(response.iter_text()))
     assert [name for name, _ in events] == ["frame"] * 40 + ["done"]
     assert [data["index"] for _, data in events[:-1]] == list(range(40))
+    # The header is of the first frame, and the last event of all of them.
+    early = {name: float(spent) for name, spent in (part.split(";dur=") for part in timing.split(", "))}
+    late = events[-1][1]["milliseconds"]
+    assert list(early) == list(late) == ["queue", "infer", "encode", "total"]
+    for name in ("infer", "encode", "total"):
+        assert 0 < early[name] < late[name]
+    assert 0 <= early["queue"] <= late["queue"]
+    assert late["queue"] + late["infer"] + late["encode"] <= late["total"] + 0.1
     first = Image.open(BytesIO(base64.b64decode(events[0][1]["b64_json"])))
     np.testing.assert_array_equal(np.asarray(first), pixels(http, model="terrain", seeds=[1])[0])
 

@@ -1,5 +1,6 @@
 """SIGTERM: readiness first, then the port; what is in flight finishes; the exit code is 0."""
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from service.settings import Settings
 from tests.gateway_process import GatewayProcess
 from tests.toy_repository import write_toy_repository
 from tests.triton_process import TritonProcess
+from tests.up_process import until
 
 Start = Callable[..., GatewayProcess]
 
@@ -69,20 +71,32 @@ def test_in_flight_finishes(
 def test_what_takes_longer_than_the_gateway_waits_is_told_so(
     tmp_path: Path, start_triton: Callable[[Path], TritonProcess], start_gateway: Start
 ) -> None:
-    triton = start_triton(write_toy_repository(tmp_path / "slow", extra_milliseconds=500))
-    gateway = start_gateway(triton.grpc_url, stop_timeout_seconds=2)
+    triton = start_triton(write_toy_repository(tmp_path / "slow", extra_milliseconds=100))
+    gateway = start_gateway(triton.grpc_url, stop_timeout_seconds=2, queue_limit=128)
     gateway.wait_ready()
     answers: list[httpx.Response] = []
 
     def call(accept: str) -> None:
-        body = {"model": "toy", "keyframes": [1, 2], "frames": 100}
+        body = {"model": "toy", "keyframes": [1, 2], "frames": 300}
         with gateway.client() as client:
             answers.append(client.post("/v1/interpolate", json=body, headers={"accept": accept}))
 
+    streamed: list[str] = []
+
+    def stream() -> None:
+        body = {"model": "toy", "keyframes": [1, 2], "frames": 300}
+        accept = {"accept": "text/event-stream", "x-request-id": "cut-off"}
+        with (
+            gateway.client() as client,
+            client.stream("POST", "/v1/interpolate", json=body, headers=accept) as response,
+        ):
+            streamed.extend(response.iter_lines())  # raises if the body is not ended as HTTP wants it
+
     callers = [threading.Thread(target=call, args=[accept]) for accept in ("image/png", "image/webp")]
+    callers.append(threading.Thread(target=stream))
     for caller in callers:
         caller.start()
-    time.sleep(0.5)
+    until(lambda: "event: frame" in streamed, 20)
     gateway.terminate()
     for caller in callers:
         caller.join(20)
@@ -93,6 +107,14 @@ def test_what_takes_longer_than_the_gateway_waits_is_told_so(
         assert answer.headers["retry-after"] == "1"
         assert answer.json()["type"] == "/problems/shutting-down"
     assert len(answers) == 2
+    assert "event: done" not in streamed
+    assert streamed[-3:-1] == ["event: error", streamed[-2]]
+    problem = json.loads(streamed[-2].removeprefix("data: "))
+    assert (problem["type"], problem["status"]) == ("/problems/shutting-down", 503)
+    assert (problem["instance"], problem["request_id"]) == ("/v1/interpolate", "cut-off")
+    lines = [json.loads(line) for line in gateway.log().splitlines() if '"cut-off"' in line]
+    assert [line["outcome"] for line in lines] == ["shutting-down"]
+    assert "Exception in ASGI application" not in gateway.log()
 
 
 def test_by_default_the_gateway_waits_as_long_as_a_call_may_take() -> None:

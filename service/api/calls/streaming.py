@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -13,12 +13,13 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import StreamingResponse
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from service.admission import AdmissionQueue
 from service.api.access.guard import caller_of
 from service.api.calls.supervision import allowed_seconds, supervise
 from service.api.context import services_of
+from service.api.errors.handlers import shutdown_problem
 from service.api.errors.problems import ProblemError, problem_body
 from service.cards import ServedModel
 from service.operations.work import admitted, changed, deadline_problem, twice
@@ -29,7 +30,7 @@ EVENT_STREAM = "text/event-stream"
 
 _CLOSING_ATTEMPTS = 500
 _CLOSING_PAUSE_SECONDS = 0.01
-# After the deadline: for the event that says so, if somebody still reads.
+# After the deadline, or when the server stops: for the event that says so, if somebody still reads.
 _LAST_WORDS_SECONDS = 1.0
 
 
@@ -114,6 +115,7 @@ class _ClosingResponse(StreamingResponse):
     """Gives the places in the queue back, come what may.
 
     Also if the client left before the first byte, and if it keeps the connection open but reads no further.
+    A stream that the server cuts off since it stops says so in its last event.
     """
 
     def __init__(self, events: AsyncGenerator[bytes, None], begun: _Stream, deadline: float) -> None:
@@ -124,14 +126,35 @@ class _ClosingResponse(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         seconds = self._deadline - perf_counter() + _LAST_WORDS_SECONDS
+        in_body = False
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal in_body
+            await send(message)
+            in_body = message.get("more_body", True)
+
         try:
-            await asyncio.wait_for(super().__call__(scope, receive, send), seconds)
+            await asyncio.wait_for(super().__call__(scope, receive, send_and_note), seconds)
         except asyncio.TimeoutError:
             record_of(scope).outcome = "deadline-exceeded"
             raise ClientDisconnect from None  # nothing more can be said; the server closes the connection
+        except asyncio.CancelledError:  # by the server, which has waited as long as it may
+            if not in_body:
+                raise
+            await _say_goodbye(scope, send)
         finally:
             await _closed(self._events)
             await _closed(self._begun.rest)
+
+
+async def _say_goodbye(scope: Scope, send: Send) -> None:
+    """Ends a stream between two events, each of which is sent whole."""
+    error, record = shutdown_problem(), record_of(scope)
+    record.outcome = error.problem.slug
+    last = event("error", problem_body(error, scope["path"], record.request_id))
+    with suppress(asyncio.TimeoutError):
+        message = {"type": "http.response.body", "body": last, "more_body": False}
+        await asyncio.wait_for(send(message), _LAST_WORDS_SECONDS)
 
 
 async def _closed(events: AsyncGenerator[bytes, None]) -> None:

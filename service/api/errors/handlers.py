@@ -58,12 +58,16 @@ def shutdown_response(path: str, request_id: str) -> Response:
     Returns:
         A 503 problem.
     """
-    error = ProblemError(
+    return problem_response(shutdown_problem(), path, request_id)
+
+
+def shutdown_problem() -> ProblemError:
+    """The problem of a call that is cut off in that way."""
+    return ProblemError(
         "shutting-down",
         "The gateway stops, and could not wait for this call any longer; another one can take it.",
         headers={"retry-after": "1", "connection": "close"},
     )
-    return problem_response(error, path, request_id)
 
 
 def respond(request: Request, error: ProblemError) -> Response:

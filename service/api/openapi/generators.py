@@ -90,7 +90,9 @@ INTERPOLATE_DOCS: Final[dict[str, Any]] = {
                     "schema": {
                         "type": "string",
                         "description": "Events `frame` (`index`, `frames`, `b64_json`, `width`, `height`, "
-                        "`media_type`, `pixels_sha256`), then `done`; `error` holds a problem.",
+                        "`media_type`, `pixels_sha256`), then `done` (`frames`, `model`, `model_digest`, and "
+                        "`milliseconds` in `queue`, `infer`, `encode` and in `total`); `error` holds a "
+                        "problem. The header `server-timing` is of the first frame.",
                     }
                 },
             },

@@ -6,7 +6,8 @@ import asyncio
 import base64
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from time import perf_counter
 from typing import Any, Final
 
 import numpy as np
@@ -38,6 +39,7 @@ from service.operations.work import Task, TimedImages
 from service.paths import path_in_w, path_in_z
 from service.settings import Settings
 from service.synthesis import Latent, window_of
+from service.telemetry.records import record_of
 
 router = APIRouter(tags=["generate"])
 
@@ -86,9 +88,11 @@ async def interpolate(request: Request) -> Response:
 
         async def run(queue: AdmissionQueue, deadline: float) -> _Made:
             synthesizer = services_of(request).synthesizer
-            latents = await _latents_of(request, made_of, queue, deadline)
-            images = await synthesizer.render_all(made_of.model, latents, body.noise, queue, deadline)
-            return _Made(images, made_of)
+            path = await _path_of(request, made_of, queue, deadline)
+            images = await synthesizer.render_all(made_of.model, path.latents, body.noise, queue, deadline)
+            waited = path.queue_seconds + images.queue_seconds
+            inferred = path.infer_seconds + images.infer_seconds
+            return _Made(replace(images, queue_seconds=waited, infer_seconds=inferred), made_of)
 
         return Task(made_of.model, window_of(made_of.model, body.frames), run)
 
@@ -156,14 +160,25 @@ class _Made(TimedImages):
     plan: _Plan
 
 
-async def _latents_of(request: Request, plan: _Plan, queue: AdmissionQueue, deadline: float) -> list[Latent]:
+@dataclass(frozen=True, eq=False)
+class _Path:
+    """A latent a frame, and the time it took to map the keyframes."""
+
+    latents: list[Latent]
+    queue_seconds: float = 0.0
+    infer_seconds: float = 0.0
+
+
+async def _path_of(request: Request, plan: _Plan, queue: AdmissionQueue, deadline: float) -> _Path:
     body = plan.body
     if body.space == "z":
-        return await asyncio.to_thread(
+        latents = await asyncio.to_thread(
             path_in_z, plan.keyframes, plan.model.z_dim, body.frames, loop=body.loop, easing=body.easing
         )
+        return _Path(latents)
     mapped = await services_of(request).synthesizer.map(plan.model, plan.keyframes, queue, deadline)
-    return await asyncio.to_thread(path_in_w, mapped.ws, body.frames, loop=body.loop, easing=body.easing)
+    latents = await asyncio.to_thread(path_in_w, mapped.ws, body.frames, loop=body.loop, easing=body.easing)
+    return _Path(latents, mapped.queue_seconds, mapped.infer_seconds)
 
 
 def _render(made: _Made, media_type: str, signer: Signer | None) -> Response:
@@ -197,12 +212,19 @@ def _streamed(request: Request, plan: _Plan, signer: Signer | None) -> StreamedT
     model, body = plan.model, plan.body
 
     async def events(queue: AdmissionQueue, deadline: float) -> AsyncGenerator[bytes, None]:
-        latents = await _latents_of(request, plan, queue, deadline)
+        services, record = services_of(request), record_of(request.scope)
+        path = await _path_of(request, plan, queue, deadline)
+        record.queue, record.infer, record.encode = path.queue_seconds, path.infer_seconds, 0.0
         recipe, index = plan.recipe(), 0
-        synthesizer = services_of(request).synthesizer
-        async with aclosing(synthesizer.render(model, latents, body.noise, queue, deadline)) as parts:
+        rendering = services.synthesizer.render(model, path.latents, body.noise, queue, deadline)
+        async with aclosing(rendering) as parts:
+            asked = perf_counter()
             async for part in parts:
+                waited = part.queue_seconds if index == 0 else 0.0  # later ones wait beside the encoder
+                record.queue += waited
+                record.infer += perf_counter() - asked - waited
                 for pixels in part.images:
+                    started = perf_counter()
                     data = {"index": index, "frames": body.frames}
                     if signer is not None or blocks_event_loop(
                         pixels.shape[0] * pixels.shape[1], body.frame_format
@@ -210,9 +232,13 @@ def _streamed(request: Request, plan: _Plan, signer: Signer | None) -> StreamedT
                         data |= await asyncio.to_thread(_frame, body, recipe, index, pixels, signer)
                     else:
                         data |= _frame(body, recipe, index, pixels, None)
+                    record.encode += perf_counter() - started
                     yield event("frame", data, index)
                     index += 1
-        yield event("done", {"frames": index, "model": model.name, "model_digest": model.digest})
+                asked = perf_counter()
+        services.metrics.encode_seconds.labels(body.frame_format).observe(record.encode)
+        said = {"frames": index, "model": model.name, "model_digest": model.digest}
+        yield event("done", {**said, "milliseconds": record.milliseconds()})
 
     return StreamedTask(model, window_of(model, body.frames), events)
 
