@@ -17,6 +17,7 @@ from service.images.signing import SigningSetupError
 from service.memory import keep_freed_memory
 from service.settings import Settings
 from service.telemetry.logs import configure_logging
+from service.telemetry.tracing import TracingSetupError, configure_tracing
 
 
 class GatewayServer(uvicorn.Server):
@@ -53,8 +54,8 @@ def serve(settings: Settings) -> None:
         settings: The gateway's settings.
 
     Raises:
-        SystemExit: If the port is taken, the application does not start, cannot sign as it should, or would
-            serve everybody without that being said.
+        SystemExit: If the port is taken, the application does not start, cannot sign or trace as it should,
+            or would serve everybody without that being said.
     """
     problem = startup_problem(settings)
     if problem is not None:
@@ -63,9 +64,12 @@ def serve(settings: Settings) -> None:
     configure_logging(settings.log_level, settings.log_format)
     keep_freed_memory()
     try:
+        send_spans = configure_tracing("ganserve-gateway")
         app = create_app(settings)
     except SigningSetupError as error:
         sys.exit(f"ganserve cannot sign files: {error}")
+    except TracingSetupError as error:
+        sys.exit(f"ganserve cannot send traces: {error}")
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -82,5 +86,6 @@ def serve(settings: Settings) -> None:
     )
     server = GatewayServer(config, app, settings.drain_seconds)
     server.run()
+    send_spans()
     if not server.started:
         sys.exit(3)

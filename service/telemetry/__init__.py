@@ -1,1 +1,1 @@
-"""What the service tells its operators: Prometheus metrics and structured logs."""
+"""What the service tells its operators: Prometheus metrics, structured logs and traces."""

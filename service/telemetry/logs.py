@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line on standard error, with the request id where there is one."""
+"""Structured logs: one JSON object a line on standard error, with the ids of its request and trace."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, Literal
 import structlog
 
 from service.telemetry.redaction import redacted
+from service.telemetry.tracing import trace_ids
 
 
 def configure_logging(level: str, log_format: Literal["json", "console"]) -> None:
@@ -21,6 +22,7 @@ def configure_logging(level: str, log_format: Literal["json", "console"]) -> Non
     threshold = logging.getLevelName(level.upper())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        trace_ids,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
