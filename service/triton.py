@@ -57,12 +57,14 @@ class TritonLoadError(TritonError):
 class Triton:
     """One connection to one Triton, that comes back by itself within a second."""
 
-    def __init__(self, url: str, max_message_bytes: int) -> None:
+    def __init__(self, url: str, max_message_bytes: int, priority: int | None = None) -> None:
         """Connects lazily; must be called inside the running event loop.
 
         Args:
             url: host:port of Triton's gRPC endpoint.
             max_message_bytes: Largest message either way.
+            priority: Of all inference; models whose config has `priority_levels` run lower numbers first, the
+                others do not look at it.
         """
         self._channel = grpc.aio.insecure_channel(
             url,
@@ -78,6 +80,7 @@ class Triton:
                 ("grpc.use_local_subchannel_pool", 1),
             ],
         )
+        self._priority = priority
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
 
     async def close(self) -> None:
@@ -211,6 +214,8 @@ class Triton:
             request.inputs.add(name=name, datatype=_DATATYPES[array.dtype.name], shape=array.shape)
             request.raw_input_contents.append(array.tobytes())
         request.outputs.add(name=output)
+        if self._priority is not None:
+            request.parameters["priority"].uint64_param = self._priority
         try:
             reply = await self._stub.ModelInfer(request, timeout=timeout)
         except grpc.aio.AioRpcError as error:
