@@ -219,6 +219,59 @@ class Settings(BaseSettings):
         256 << 20, gt=0, description="Largest gRPC message exchanged with Triton, in bytes."
     )
 
+    # Batch jobs
+    state_folder: Path = Field(
+        Path("~/.local/state/ganserve"),
+        description="Folder for what outlives a restart where no database or storage is named below.",
+    )
+    database_url: SecretStr = Field(
+        SecretStr(""),
+        description="Where jobs are: `postgresql://USER:PASSWORD@HOST/NAME`, or `sqlite:///PATH` for gateway"
+        " and workers on one machine. Left empty: `jobs.db` in the state folder.",
+    )
+    artifacts_url: str = Field(
+        "",
+        description="Where files of jobs are kept: `s3://BUCKET/PREFIX` (credentials and endpoint from the"
+        " `AWS_…` variables) or `file:///FOLDER`. Left empty: `artifacts` in the state folder.",
+    )
+    max_job_items: int = Field(
+        1_000_000, gt=0, le=100_000_000, description="Most items of one job (413 `too-many-items`)."
+    )
+    job_retention_seconds: float = Field(
+        7 * 86_400.0, gt=0, description="How long a job that has ended is kept, its files included."
+    )
+    job_upload_grace_seconds: float = Field(
+        600.0,
+        ge=1,
+        description="Files sent for a job are deleted when the gateway that received them has been silent for"
+        " so long.",
+    )
+    job_max_attempts: int = Field(
+        5, gt=0, description="How often an item may take its worker down before it is given up."
+    )
+    job_patience_seconds: float = Field(
+        3600.0,
+        gt=0,
+        description="How long an item waits for Triton or for storage that is away or full before it fails.",
+    )
+    worker_id: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9._-]{0,100}$",
+        description="Name of a worker that keeps it when it is restarted, and then takes up at once what it"
+        " left; never two of the same. Left empty: a new one at each start.",
+    )
+    worker_concurrency: int = Field(
+        4, gt=0, le=1024, description="Items a worker does at a time; the same for all workers."
+    )
+    worker_lease_seconds: float = Field(
+        15.0,
+        ge=1,
+        description="After so long without a word a worker is taken for lost, and others do what it left.",
+    )
+    housekeeping_seconds: float = Field(
+        60.0, gt=0, description="How often workers look for jobs and files whose time is over."
+    )
+
     # Provenance
     c2pa_certificate: Path | None = Field(
         None, description="PEM file: the certificate files are signed with, then its issuers. Off without."

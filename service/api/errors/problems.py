@@ -262,6 +262,80 @@ PROBLEMS: Final[Mapping[str, ProblemType]] = {
             "The call took longer than the gateway waits for work in flight when it stops; send it again.",
         ),
         ProblemType(
+            "job-not-found",
+            "No such job",
+            404,
+            "There is no job of that name, its time is over, or it was made with another API key.",
+        ),
+        ProblemType("item-not-found", "No such item", 404, "The job has no item of that number."),
+        ProblemType(
+            "output-not-found",
+            "No output",
+            404,
+            "The item has none: it has not succeeded, or its file is not where the worker put it.",
+        ),
+        ProblemType(
+            "idempotency-conflict",
+            "The idempotency key belongs to another job",
+            409,
+            "The same `Idempotency-Key` came before with another body; `job` names what it made.",
+        ),
+        ProblemType(
+            "job-state",
+            "The job is in no state for that",
+            409,
+            "Only jobs that have ended can be deleted or tried again.",
+        ),
+        ProblemType(
+            "jobs-unavailable",
+            "The database of jobs is away",
+            503,
+            "Nothing is known about jobs while it is; what workers have begun they finish.",
+        ),
+        ProblemType(
+            "storage-unavailable",
+            "Storage is away",
+            503,
+            "What jobs read and write is kept there; it does not answer, or has no room left.",
+        ),
+        ProblemType("no-inputs", "Nothing to do", 422, "None of the job's sources holds an image file."),
+        ProblemType(
+            "too-many-items",
+            "Too many items",
+            413,
+            "The job's sources hold more items than one job may have (GANSERVE_MAX_JOB_ITEMS).",
+        ),
+        ProblemType(
+            "input-unreadable",
+            "The input cannot be read",
+            422,
+            "The file is not there any more, may not be read, or is not what the listing or archive said.",
+        ),
+        ProblemType(
+            "input-too-large",
+            "The input is too large",
+            413,
+            "The file has more bytes than an image file may have (GANSERVE_MAX_UPLOAD_BYTES).",
+        ),
+        ProblemType(
+            "output-refused",
+            "The output cannot be stored",
+            507,
+            "Storage refused the file for good; waiting would not have helped.",
+        ),
+        ProblemType(
+            "model-changed",
+            "The model is another one now",
+            409,
+            "The job is pinned to a digest that the model does not have any more.",
+        ),
+        ProblemType(
+            "item-lost",
+            "Workers died with it",
+            500,
+            "Each worker that did the item, alone, died before it was done. The item is given up.",
+        ),
+        ProblemType(
             "deadline-exceeded",
             "Not done in time",
             504,
@@ -346,6 +420,25 @@ def problem_body(error: ProblemError, instance: str, request_id: str) -> dict[st
         "detail": error.detail,
         "instance": instance,
         "request_id": request_id,
+        **error.members,
+    }
+
+
+def stored_problem(error: ProblemError) -> dict[str, Any]:
+    """The problem object of something that is not the answer to one request, such as a job's item.
+
+    Args:
+        error: What happened.
+
+    Returns:
+        Plain JSON values.
+    """
+    problem = error.problem
+    return {
+        "type": problem.uri,
+        "title": problem.title,
+        "status": problem.status,
+        "detail": error.detail,
         **error.members,
     }
 

@@ -1,0 +1,336 @@
+"""Items in the database: handed out, finished once, paged through, and followed while they change."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from service.jobs.database import Database
+from service.jobs.records import Finished, Item, ItemState, Job, Operation
+from service.jobs.rows import dumped, dumped_output, item_of
+from service.jobs.tables import ITEMS, JOBS
+
+_COUNTED: Final = {
+    ItemState.SUCCEEDED: "succeeded",
+    ItemState.FAILED: "failed",
+    ItemState.CANCELLED: "cancelled",
+}
+
+
+class ItemNotFoundError(LookupError):
+    """The job has no item of that number."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """That a worker begins one more attempt at an item.
+
+    Attributes:
+        job: Key of the job.
+        n: The item.
+        attempt: Number of the attempt, one more than the item has had.
+    """
+
+    job: int
+    n: int
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """What waits to be done, for those who decide how many workers there are.
+
+    Attributes:
+        operation: Of the jobs.
+        pending: Items that are listed and not done, running ones among them.
+        running: Items being done.
+        unlisted: Jobs whose items are not all listed yet.
+        oldest_seconds: Since the oldest job that is not done was made.
+    """
+
+    operation: Operation
+    pending: int
+    running: int
+    unlisted: int
+    oldest_seconds: float
+
+
+class ItemStore:
+    """What is done with items; every call is one transaction, and blocks."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def chunk(self, job: Job, first: int, count: int) -> list[Item]:
+        """Items of a chunk that are not done.
+
+        Args:
+            job: The job.
+            first: The first item.
+            count: How many the chunk has.
+
+        Returns:
+            Those that are queued, or were running when somebody last said so.
+        """
+        query = (
+            sa.select(ITEMS)
+            .where(
+                ITEMS.c.job == job.key,
+                ITEMS.c.n >= first,
+                ITEMS.c.n < first + count,
+                ITEMS.c.state.in_([ItemState.QUEUED.value, ItemState.RUNNING.value]),
+            )
+            .order_by(ITEMS.c.n)
+        )
+        return [item_of(row) for row in self._rows(query)]
+
+    def open_chunks(self, job: Job, size: int, start: int, limit: int) -> list[int]:
+        """Chunks that hold items to be done.
+
+        Args:
+            job: The job.
+            size: Items in a chunk.
+            start: The first chunk that is looked at.
+            limit: At most so many are returned.
+
+        Returns:
+            Their numbers, ascending; the items of chunk c are those from c · size.
+        """
+        number = (ITEMS.c.n / size) if not self._database.sqlite else sa.cast(ITEMS.c.n / size, sa.Integer)
+        query = (
+            sa.select(sa.cast(sa.func.floor(number), sa.BigInteger).label("chunk"))
+            .where(
+                ITEMS.c.job == job.key,
+                ITEMS.c.n >= start * size,
+                ITEMS.c.n < (start + limit) * size,
+                ITEMS.c.state.in_([ItemState.QUEUED.value, ItemState.RUNNING.value]),
+            )
+            .distinct()
+            .order_by("chunk")
+        )
+        return [row["chunk"] for row in self._rows(query)]
+
+    def claim(self, claims: Sequence[Claim], worker: str) -> None:
+        """Notes that attempts begin.
+
+        Args:
+            claims: Of any jobs.
+            worker: Who begins them.
+        """
+        if not claims:
+            return
+
+        def work(connection: sa.Connection) -> None:
+            revisions = self._next_revisions(connection, {claim.job for claim in claims})
+            connection.execute(
+                sa.update(ITEMS)
+                .where(
+                    ITEMS.c.job == sa.bindparam("of_job"),
+                    ITEMS.c.n == sa.bindparam("of_n"),
+                    ITEMS.c.attempts == sa.bindparam("before"),
+                    sa.or_(ITEMS.c.state == ItemState.QUEUED.value, ITEMS.c.state == ItemState.RUNNING.value),
+                )
+                .values(
+                    state=ItemState.RUNNING.value,
+                    # One that was running all along was left by a worker that is no more.
+                    suspect=sa.or_(ITEMS.c.suspect, ITEMS.c.state == ItemState.RUNNING.value),
+                    attempts=ITEMS.c.attempts + 1,
+                    worker=worker,
+                    started_at=self._database.now,
+                    revision=sa.bindparam("now_revision"),
+                ),
+                [
+                    {
+                        "of_job": claim.job,
+                        "of_n": claim.n,
+                        "before": claim.attempt - 1,
+                        "now_revision": revisions[claim.job],
+                    }
+                    for claim in claims
+                ],
+            )
+
+        self._database.run(work)
+
+    def finish(self, job: int, ends: Sequence[Finished]) -> set[int]:
+        """Notes how attempts ended; each item is counted once, whoever else thought to be doing it.
+
+        Args:
+            job: Key of the job.
+            ends: One an item.
+
+        Returns:
+            Items of which these were still the attempts; the others are ignored.
+        """
+        if not ends:
+            return set()
+        attempts = {end.n: end.attempt for end in ends}
+
+        def work(connection: sa.Connection) -> set[int]:
+            revision = self._next_revisions(connection, {job}).get(job)
+            if revision is None:
+                return set()
+            current = {
+                row[0]
+                for row in connection.execute(
+                    sa.select(ITEMS.c.n, ITEMS.c.attempts).where(
+                        ITEMS.c.job == job,
+                        ITEMS.c.n.in_(list(attempts)),
+                        ITEMS.c.state.in_([ItemState.RUNNING.value, ItemState.QUEUED.value]),
+                    )
+                )
+                if attempts[row[0]] == row[1]
+            }
+            accepted = [end for end in ends if end.n in current]
+            if not accepted:
+                return set()
+            connection.execute(
+                sa.update(ITEMS)
+                .where(ITEMS.c.job == job, ITEMS.c.n == sa.bindparam("of_n"))
+                .values(
+                    state=sa.bindparam("new_state"),
+                    output=sa.bindparam("new_output"),
+                    problem=sa.bindparam("new_problem"),
+                    timings=sa.bindparam("new_timings"),
+                    suspect=False,
+                    attempts=sa.bindparam("new_attempts"),
+                    ended_at=self._database.now,
+                    revision=revision,
+                ),
+                [
+                    {
+                        "of_n": end.n,
+                        "new_state": end.state.value,
+                        # What was put back was not tried.
+                        "new_attempts": end.attempt - (end.state is ItemState.QUEUED),
+                        "new_output": dumped_output(end.output),
+                        "new_problem": None if end.problem is None else dumped(end.problem),
+                        "new_timings": None
+                        if not end.timings
+                        else dumped({stage: round(taken, 4) for stage, taken in end.timings.items()}),
+                    }
+                    for end in accepted
+                ],
+            )
+            counted = Counter(_COUNTED[end.state] for end in accepted if end.state in _COUNTED)
+            if counted:
+                connection.execute(
+                    sa.update(JOBS)
+                    .where(JOBS.c.key == job)
+                    .values({name: JOBS.c[name] + more for name, more in counted.items()})
+                )
+            return current
+
+        return self._database.run(work)
+
+    def get(self, job: Job, n: int) -> Item:
+        """An item.
+
+        Args:
+            job: The job.
+            n: Its number.
+
+        Raises:
+            ItemNotFoundError: If there is none.
+        """
+        rows = self._rows(sa.select(ITEMS).where(ITEMS.c.job == job.key, ITEMS.c.n == n))
+        if not rows:
+            raise ItemNotFoundError(n)
+        return item_of(rows[0])
+
+    def page(
+        self, job: Job, *, states: Sequence[ItemState] = (), after: int = -1, limit: int = 100
+    ) -> list[Item]:
+        """Items by their number.
+
+        Args:
+            job: The job.
+            states: Only in these states; all if empty.
+            after: The last of the page before.
+            limit: At most so many.
+        """
+        query = sa.select(ITEMS).where(ITEMS.c.job == job.key, ITEMS.c.n > after)
+        if states:
+            query = query.where(ITEMS.c.state.in_([state.value for state in states]))
+        return [item_of(row) for row in self._rows(query.order_by(ITEMS.c.n).limit(limit))]
+
+    def changed(self, job: Job, after: int, limit: int = 200) -> list[Item]:
+        """Items that changed after a revision, the one that changed longest ago first.
+
+        Args:
+            job: The job.
+            after: The revision; 0 gives every item.
+            limit: About so many: all items of the last revision are among them.
+        """
+        query = (
+            sa.select(ITEMS)
+            .where(ITEMS.c.job == job.key, ITEMS.c.revision > after)
+            .order_by(ITEMS.c.revision, ITEMS.c.n)
+        )
+        rows = list(self._rows(query.limit(limit)))
+        if len(rows) == limit:
+            last = rows[-1]
+            rest = query.where(ITEMS.c.revision == last["revision"], ITEMS.c.n > last["n"])
+            rows += self._rows(rest)
+        return [item_of(row) for row in rows]
+
+    def backlog(self) -> list[Backlog]:
+        """What waits, by operation.
+
+        Returns:
+            One an operation that has jobs which have not ended.
+        """
+        running = (
+            sa.select(ITEMS.c.job, sa.func.count().label("running"))
+            .where(
+                ITEMS.c.state == ItemState.RUNNING.value,
+                ITEMS.c.job.in_(sa.select(JOBS.c.key).where(JOBS.c.ended_at.is_(None))),
+            )
+            .group_by(ITEMS.c.job)
+            .subquery()
+        )
+        pending = JOBS.c.total - JOBS.c.succeeded - JOBS.c.failed - JOBS.c.cancelled
+        query = (
+            sa.select(
+                JOBS.c.operation,
+                sa.func.sum(pending).label("pending"),
+                sa.func.sum(sa.func.coalesce(running.c.running, 0)).label("running"),
+                sa.func.sum(sa.case((JOBS.c.listed, 0), else_=1)).label("unlisted"),
+                (self._database.now - sa.func.min(JOBS.c.created_at)).label("age"),
+            )
+            .select_from(JOBS.outerjoin(running, running.c.job == JOBS.c.key))
+            .where(JOBS.c.ended_at.is_(None))
+            .group_by(JOBS.c.operation)
+        )
+        return [
+            Backlog(
+                row["operation"],
+                int(row["pending"]),
+                int(row["running"]),
+                int(row["unlisted"]),
+                max(0, row["age"]) / 1000,
+            )
+            for row in self._rows(query)
+        ]
+
+    def _rows(self, query: sa.Select[Any]) -> Sequence[sa.RowMapping]:
+        return self._database.read(lambda connection: connection.execute(query).mappings().all())
+
+    @staticmethod
+    def _next_revisions(connection: sa.Connection, jobs: set[int]) -> dict[int, int]:
+        """Raises the revisions of jobs, which locks them, in an order that cannot deadlock."""
+        revisions: dict[int, int] = {}
+        for key in sorted(jobs):
+            revision = connection.execute(
+                sa.update(JOBS)
+                .where(JOBS.c.key == key)
+                .values(revision=JOBS.c.revision + 1)
+                .returning(JOBS.c.revision)
+            ).scalar()
+            if revision is not None:
+                revisions[key] = revision
+        return revisions

@@ -1,0 +1,101 @@
+"""What a worker writes about its items, many items at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+
+import structlog
+
+from service.jobs.database import DatabaseAwayError
+from service.jobs.item_store import Claim, ItemStore
+from service.jobs.records import Finished
+
+log = structlog.get_logger(__name__)
+
+_PAUSE_SECONDS = 0.5
+
+
+class Ledger:
+    """Collects what items have to say while one transaction is written, and writes it with the next.
+
+    A transaction costs about as much for sixteen items as for one. While the database is away everything
+    waits here; nothing is lost, since items begin and end only once it is written.
+    """
+
+    def __init__(self, items: ItemStore, worker: str) -> None:
+        """Empty.
+
+        Args:
+            items: Where it is written.
+            worker: Whose items they are.
+        """
+        self._items = items
+        self._worker = worker
+        self._claims: list[tuple[Claim, asyncio.Future[None]]] = []
+        self._ends: dict[int, list[tuple[Finished, asyncio.Future[bool]]]] = defaultdict(list)
+        self._something = asyncio.Event()
+
+    async def claim(self, claims: Sequence[Claim]) -> None:
+        """Notes that attempts begin, and returns when that is written."""
+        loop = asyncio.get_running_loop()
+        futures = [loop.create_future() for _ in claims]
+        self._claims += zip(claims, futures, strict=True)
+        self._something.set()
+        await asyncio.gather(*futures)
+
+    async def finish(self, job: int, end: Finished) -> bool:
+        """Notes how an attempt ended, and returns when that is written.
+
+        Args:
+            job: Key of the job.
+            end: How it ended.
+
+        Returns:
+            Whether it counted; not if the item meanwhile became somebody else's.
+        """
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._ends[job].append((end, future))
+        self._something.set()
+        return await future
+
+    async def write(self) -> None:
+        """Writes until it is cancelled."""
+        while True:
+            await self._something.wait()
+            self._something.clear()
+            claims, self._claims = self._claims, []
+            ends, self._ends = self._ends, defaultdict(list)
+            if claims:
+                await self._write_claims(claims)
+            for job, of_job in ends.items():
+                await self._write_ends(job, of_job)
+
+    async def _write_claims(self, claims: list[tuple[Claim, asyncio.Future[None]]]) -> None:
+        wanted = [claim for claim, future in claims if not future.done()]
+        while True:
+            try:
+                await asyncio.to_thread(self._items.claim, wanted, self._worker)
+                break
+            except DatabaseAwayError as error:
+                await _wait(error)
+        for _, future in claims:
+            if not future.done():
+                future.set_result(None)
+
+    async def _write_ends(self, job: int, ends: list[tuple[Finished, asyncio.Future[bool]]]) -> None:
+        while True:
+            try:
+                accepted = await asyncio.to_thread(self._items.finish, job, [end for end, _ in ends])
+                break
+            except DatabaseAwayError as error:
+                await _wait(error)
+        for end, future in ends:
+            if not future.done():
+                future.set_result(end.n in accepted)
+
+
+async def _wait(error: Exception) -> None:
+    log.warning("the database is away", reason=str(error))
+    await asyncio.sleep(_PAUSE_SECONDS)

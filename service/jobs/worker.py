@@ -1,0 +1,294 @@
+"""A worker: takes chunks of jobs from the queue and does their items, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack, suppress
+from typing import Any, Final
+
+import structlog
+
+from service.images.signing import SigningSetupError, load_signer
+from service.jobs.chunks import ChunkRunner
+from service.jobs.database import Database, DatabaseAwayError, DatabaseSetupError
+from service.jobs.feeding import Feeder
+from service.jobs.housekeeping import Housekeeper
+from service.jobs.item_store import ItemStore
+from service.jobs.job_store import JobStore
+from service.jobs.lease import Lease, LeaseLostError
+from service.jobs.ledger import Ledger
+from service.jobs.listing import Lister
+from service.jobs.runtime import Runtime
+from service.jobs.setup import open_database, open_places
+from service.jobs.storage import StorageError, StorageUrlError
+from service.jobs.telling import Teller
+from service.jobs.upload_store import UploadStore
+from service.jobs.webhook_targets import WebhookPolicy, WebhookSettingError
+from service.jobs.worker_store import WorkerStore
+from service.jobs.workflows import WorkflowClient, WorkflowWorker
+from service.settings import Settings
+from service.telemetry.jobs import Backlog, BacklogCollector, JobMetrics
+from service.telemetry.logs import configure_logging
+from service.telemetry.metrics import Metrics, package_version
+from service.telemetry.tracing import TracingSetupError, configure_tracing
+from service.telemetry.worker_http import WorkerHttp, WorkerPortError
+
+log = structlog.get_logger(__name__)
+
+_CANCEL_POLL_SECONDS: Final = 0.5
+_STOP_MARGIN_SECONDS: Final = 5.0
+_START_PAUSE_SECONDS: Final = 1.0
+_JOB_TRIES: Final = 4
+
+_SETUP_ERRORS: Final = (
+    DatabaseSetupError,
+    SigningSetupError,
+    StorageError,
+    StorageUrlError,
+    TracingSetupError,
+    WebhookSettingError,
+    WorkerPortError,
+)
+
+LEASE_LOST: Final = 75
+"""Exit status of a worker that lost its lease: started anew it is a worker like any other (EX_TEMPFAIL)."""
+
+
+class Worker:
+    """All parts of one worker, on one event loop."""
+
+    def __init__(self, settings: Settings, database: Database, runtime: Runtime, metrics: Metrics) -> None:
+        """Wires the parts; nothing runs yet.
+
+        Args:
+            settings: Of the worker.
+            database: Migrated.
+            runtime: Open.
+            metrics: Of the process.
+
+        Raises:
+            WebhookSettingError: What signs webhooks, or whom they believe, cannot be read.
+            StorageUrlError: The URL of the artifacts is that of something else.
+        """
+        self.id = settings.worker_id or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._settings = settings
+        self._jobs, self._items, workers = JobStore(database), ItemStore(database), WorkerStore(database)
+        places, client = open_places(settings), WorkflowClient(database)
+        counted = JobMetrics(metrics.registry)
+        self._database = database
+        self._teller = Teller(self._jobs, client, WebhookPolicy.of(settings), counted)
+        self._ledger = Ledger(self._items, self.id)
+        self.chunks = ChunkRunner(
+            self._jobs,
+            self._items,
+            self._ledger,
+            runtime,
+            places,
+            concurrency=settings.worker_concurrency,
+            max_attempts=settings.job_max_attempts,
+            patience=settings.job_patience_seconds,
+            metrics=counted,
+        )
+        self._feeder = Feeder(
+            self._jobs,
+            self._items,
+            workers,
+            Lister(self._jobs, places, settings.max_job_items),
+            client,
+            retention=settings.job_retention_seconds,
+            lease=settings.worker_lease_seconds,
+            metrics=counted,
+        )
+        self._workflows = WorkflowWorker(database, self.id, self, settings.worker_concurrency + 1)
+        self.lease = Lease(workers, self.id, settings.worker_lease_seconds, self._take_over)
+        self._counted = counted
+        counted.watch_heartbeat(lambda: self.lease.age_seconds)
+        backlog = BacklogCollector(metrics.registry, self._backlog)
+        metrics.before_scrape.append(backlog.refresh)
+        self._housekeeper = Housekeeper(
+            self._jobs,
+            UploadStore(database),
+            places,
+            client,
+            interval=settings.housekeeping_seconds,
+            grace=settings.job_upload_grace_seconds,
+        )
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Asks it to finish what runs, begin nothing more, and end."""
+        self._stopping.set()
+
+    async def run(self) -> int:
+        """Works until it is asked to stop.
+
+        Returns:
+            The exit status: 0, or `LEASE_LOST`.
+        """
+        await self.lease.take(self._settings.worker_concurrency)
+        background = [
+            asyncio.create_task(work)
+            for work in (
+                self._ledger.write(),
+                self.lease.keep(),
+                self._housekeeper.keep(),
+                self._watch_cancelled(),
+            )
+        ]
+        await asyncio.to_thread(self._workflows.start)
+        log.info("worker started", worker=self.id, concurrency=self._settings.worker_concurrency)
+        stopping = asyncio.create_task(self._stopping.wait())
+        ended, _ = await asyncio.wait({*background, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        self._workflows.stop_taking()
+        if stopping not in ended:
+            for task in ended:
+                error = task.exception()
+                log.error("worker stops", worker=self.id, reason=str(error))
+            self.chunks.abandon()
+            return LEASE_LOST if any(isinstance(task.exception(), LeaseLostError) for task in ended) else 1
+        self.lease.state = "draining"
+        log.info("worker drains", worker=self.id)
+        await self.chunks.drain(max(1.0, self._settings.stop_timeout_seconds - _STOP_MARGIN_SECONDS))
+        with suppress(DatabaseAwayError):
+            await self.lease.give_back()
+            await asyncio.to_thread(self._workflows.recover, [self.id])
+        for task in background:
+            task.cancel()
+        log.info("worker stopped", worker=self.id)
+        return 0
+
+    async def job(self, job_id: str, number: int) -> None:
+        """See `service.jobs.workflows.Handler`."""
+        for tried in range(1, _JOB_TRIES + 1):
+            try:
+                return await self._feeder.run(job_id, number)
+            except Exception:
+                log.exception("job failed", job=job_id, tried=tried)
+                await asyncio.sleep(_START_PAUSE_SECONDS * 2**tried)
+        await self._feeder.give_up(job_id)
+
+    async def chunk(self, job_id: str, first: int, count: int) -> None:
+        """See `service.jobs.workflows.Handler`."""
+        while True:
+            try:
+                await self.chunks.run(job_id, first, count)
+                break
+            except DatabaseAwayError as error:
+                log.warning("the database is away", reason=str(error))
+                await asyncio.sleep(_START_PAUSE_SECONDS)
+        if self.chunks.draining:
+            # Not done, perhaps: this worker's pending workflows are queued again for others as it ends.
+            await asyncio.Event().wait()
+
+    async def webhook(self, job_id: str, number: int, attempt: int) -> None:
+        """See `service.jobs.workflows.Handler`."""
+        while True:
+            try:
+                return await self._teller.tell(job_id, number, attempt)
+            except DatabaseAwayError as error:
+                log.warning("the database is away", reason=str(error))
+                await asyncio.sleep(_START_PAUSE_SECONDS)
+
+    async def why_not_ready(self) -> str | None:
+        """What keeps the worker from working; None if nothing does."""
+        if self._stopping.is_set():
+            return "The worker is shutting down."
+        if self.lease.age_seconds > self._settings.worker_lease_seconds:
+            return "The database of jobs is away."
+        return None
+
+    def _take_over(self, workers: list[str]) -> None:
+        self._counted.chunks_taken_over.inc(self._workflows.recover(workers))
+
+    def _backlog(self) -> list[Backlog]:
+        return [
+            Backlog(
+                found.operation,
+                found.pending - found.running,
+                found.running,
+                found.oldest_seconds if found.pending > found.running else 0.0,
+            )
+            for found in self._items.backlog()
+        ]
+
+    async def _watch_cancelled(self) -> None:
+        while True:
+            await asyncio.sleep(_CANCEL_POLL_SECONDS)
+            active = self.chunks.active_jobs
+            if not active:
+                continue
+            with suppress(DatabaseAwayError):
+                self.chunks.cancel(await asyncio.to_thread(self._jobs.cancelling, list(active)))
+
+
+def run(settings: Settings) -> None:
+    """Runs a worker until SIGTERM or SIGINT, or until it has lost its lease.
+
+    Args:
+        settings: Of the worker.
+
+    Raises:
+        SystemExit: If the settings are wrong, with the reason.
+    """
+    configure_logging(settings.log_level, settings.log_format)
+    try:
+        send_spans = configure_tracing("ganserve-worker")
+        status = asyncio.run(_run(settings))
+        send_spans()
+    except _SETUP_ERRORS as error:
+        print(f"ganserve worker: {error}", file=sys.stderr, flush=True)
+        sys.exit(2)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Threads of workflows that others go on with wait for those; nothing in them is to be finished here.
+    os._exit(status)
+
+
+async def _run(settings: Settings) -> int:
+    stopped: asyncio.Event = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    database = open_database(settings)
+    async with AsyncExitStack() as stack:
+        stack.callback(database.close)
+        if not await _unless_stopped(_migrated(database), stopped):
+            return 0
+        metrics, signer = Metrics(), load_signer(settings, package_version())
+        runtime = await stack.enter_async_context(Runtime(settings, metrics, signer))
+        worker = Worker(settings, database, runtime, metrics)
+        await stack.enter_async_context(WorkerHttp(settings, metrics, worker.why_not_ready))
+        working = asyncio.create_task(worker.run())
+        stopping = asyncio.create_task(stopped.wait())
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        worker.stop()
+        return await working
+
+
+async def _migrated(database: Database) -> None:
+    """Waits for the database, and brings its tables up to date."""
+    while True:
+        try:
+            await asyncio.to_thread(database.migrate)
+            return
+        except DatabaseAwayError as error:
+            log.warning("the database is away", reason=str(error))
+            await asyncio.sleep(_START_PAUSE_SECONDS)
+
+
+async def _unless_stopped(work: Coroutine[Any, Any, None], stopped: asyncio.Event) -> bool:
+    """Does something that may have to wait; False if the worker was told to stop meanwhile."""
+    working, stopping = asyncio.create_task(work), asyncio.create_task(stopped.wait())
+    await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if working.done():
+        working.result()
+        return True
+    working.cancel()
+    return False

@@ -1,0 +1,403 @@
+"""Jobs and items in the database, on SQLite and on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from service.jobs.database import Database, DatabaseAwayError, DatabaseSetupError
+from service.jobs.item_store import Claim, ItemStore
+from service.jobs.job_store import (
+    IdempotencyConflictError,
+    JobNotFoundError,
+    JobStateError,
+    JobStore,
+    NewJob,
+    UploadExpiredError,
+)
+from service.jobs.records import (
+    Finished,
+    ItemState,
+    Job,
+    JobSpec,
+    JobState,
+    NewItem,
+    Output,
+    Seed,
+    SeedSource,
+    UploadedFile,
+    new_job_id,
+)
+from service.jobs.tables import METADATA
+from service.jobs.upload_store import UploadStore
+from service.jobs.worker_store import WorkerStore
+from service.jobs.workflows import WorkflowClient
+from tests.postgres_process import PostgresProcess
+
+OUTPUT = Output(10, "image/png", 4, 4, "ab" * 32, "cd" * 32)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    url = f"sqlite:///{tmp_path}/a/jobs.db"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgres_url")
+    database = Database(url)
+    database.migrate()
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def jobs(database: Database) -> JobStore:
+    return JobStore(database)
+
+
+@pytest.fixture
+def items(database: Database) -> ItemStore:
+    return ItemStore(database)
+
+
+def spec(**changes: Any) -> JobSpec:
+    return JobSpec(
+        **{
+            "operation": "super-resolution",
+            "model": "doubler",
+            "parameters": {"scale": 2},
+            "naming": "{path}/{stem}.{ext}",
+            "names": {"ext": "png"},
+            **changes,
+        }
+    )
+
+
+def files(*names: str) -> list[NewItem]:
+    return [NewItem(name, UploadedFile(object=f"inputs/{n}", size=100)) for n, name in enumerate(names)]
+
+
+def new(*names: str, **changes: Any) -> NewJob:
+    return NewJob(
+        **{
+            "id": new_job_id(),
+            "owner": "ann",
+            "spec": spec(),
+            "priority": "normal",
+            "items": files(*names),
+            **changes,
+        }
+    )
+
+
+def nothing(connection: sa.Connection, job_id: str, number: int, priority: str) -> None:
+    """Enqueues no workflow."""
+
+
+def done(n: int, attempt: int = 1, state: ItemState = ItemState.SUCCEEDED) -> Finished:
+    return Finished(n, attempt, state, OUTPUT if state is ItemState.SUCCEEDED else None)
+
+
+def test_tables_are_those_of_the_migrations(database: Database) -> None:
+    with database.engine.connect() as connection:
+        ours = {"include_name": lambda name, kind, _: kind != "table" or name in METADATA.tables}
+        assert compare_metadata(MigrationContext.configure(connection, opts=ours), METADATA) == []
+
+
+def test_several_may_migrate_at_a_time(postgres_url: str) -> None:
+    databases = [Database(postgres_url) for _ in range(4)]
+    threads = [threading.Thread(target=database.migrate) for database in databases]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(database.is_migrated() for database in databases)
+    for database in databases:
+        database.close()
+
+
+def test_a_job_comes_back_as_it_was_made(jobs: JobStore, items: ItemStore) -> None:
+    made = new("a.jpg", "b/ü c.png", spec=spec(metadata={"ticket": "7"}, webhook="https://example.com/"))
+    job, fresh = jobs.create(made, nothing)
+    assert fresh
+    assert job.spec == made.spec
+    assert (job.state, job.listed, job.counts.total, job.counts.queued) == (JobState.QUEUED, True, 2, 2)
+    assert jobs.get(job.id) == job
+    page = items.page(job)
+    assert [(item.n, item.name, item.output_name) for item in page] == [
+        (0, "a.jpg", "a.png"),
+        (1, "b/ü c.png", "b/ü c.png"),
+    ]
+    assert [item.source for item in page] == [item.source for item in made.items]
+
+
+def test_two_items_never_have_one_output(jobs: JobStore, items: ItemStore) -> None:
+    job, _ = jobs.create(
+        new("a.jpg", "a.png", "a~1.gif", "a.bmp", spec=spec(sources=[SeedSource(first=0, count=1)])), nothing
+    )
+    assert jobs.add_page(job, 4, files("a.tif", "b.tif"), "x", last=True)
+    names = [item.output_name for item in items.page(job)]
+    assert len(set(names)) == 6
+    assert names[0] == "a.png"
+
+
+def test_the_same_key_is_one_job(jobs: JobStore) -> None:
+    first, _ = jobs.create(new("a.png", idempotency_key="k", fingerprint="f"), nothing)
+    again, fresh = jobs.create(new("a.png", idempotency_key="k", fingerprint="f"), nothing)
+    assert (again.id, fresh) == (first.id, False)
+    with pytest.raises(IdempotencyConflictError, match=first.id):
+        jobs.create(new("a.png", idempotency_key="k", fingerprint="g"), nothing)
+    other, fresh = jobs.create(new("a.png", idempotency_key="k", fingerprint="g", owner="bob"), nothing)
+    assert fresh
+    assert other.id != first.id
+
+
+def test_the_same_key_at_the_same_moment_is_one_job(jobs: JobStore) -> None:
+    made: list[tuple[Job, bool]] = []
+    together = threading.Barrier(6)
+
+    def create() -> None:
+        together.wait()
+        made.append(jobs.create(new("a.png", idempotency_key="k", fingerprint="f"), nothing))
+
+    threads = [threading.Thread(target=create) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({job.id for job, _ in made}) == 1
+    assert sum(fresh for _, fresh in made) == 1
+
+
+def test_a_job_and_its_workflow_are_made_together_or_not_at_all(database: Database, jobs: JobStore) -> None:
+    client = WorkflowClient(database)
+    made = new("a.png")
+
+    def fails(connection: sa.Connection, job_id: str, number: int, priority: Any) -> None:
+        client.enqueue_job(connection, job_id, number, priority)
+        raise ValueError("now")
+
+    with pytest.raises(ValueError, match="now"):
+        jobs.create(made, fails)
+    with pytest.raises(JobNotFoundError):
+        jobs.get(made.id)
+    assert client._client.list_workflows(workflow_id_prefix=made.id) == []
+    jobs.create(made, client.enqueue_job)
+    [workflow] = client._client.list_workflows(workflow_id_prefix=made.id)
+    assert (workflow.workflow_id, workflow.status) == (f"{made.id}:0", "ENQUEUED")
+    client.close()
+
+
+def test_an_item_is_counted_once(jobs: JobStore, items: ItemStore) -> None:
+    job, _ = jobs.create(new("a.png", "b.png", "c.png"), nothing)
+    items.claim([Claim(job.key, n, 1) for n in range(3)], "w1")
+    assert jobs.get(job.id).counts.running == 3
+    assert items.finish(job.key, [done(0), done(1, state=ItemState.FAILED)]) == {0, 1}
+    assert items.finish(job.key, [done(0), done(1), done(2, attempt=2)]) == set()
+    counts = jobs.get(job.id).counts
+    assert (counts.succeeded, counts.failed, counts.running) == (1, 1, 1)
+    assert items.get(job, 0).output == OUTPUT
+
+
+def test_who_lost_an_item_counts_no_more(jobs: JobStore, items: ItemStore) -> None:
+    job, _ = jobs.create(new("a.png"), nothing)
+    items.claim([Claim(job.key, 0, 1)], "w1")
+    items.claim([Claim(job.key, 0, 2)], "w2")
+    taken = items.get(job, 0)
+    assert (taken.attempts, taken.suspect) == (2, True)
+    assert items.finish(job.key, [done(0, attempt=1)]) == set()
+    assert items.finish(job.key, [done(0, attempt=2)]) == {0}
+
+
+def test_a_claim_written_twice_is_one_attempt(jobs: JobStore, items: ItemStore) -> None:
+    job, _ = jobs.create(new("a.png"), nothing)
+    for _ in range(2):
+        items.claim([Claim(job.key, 0, 1)], "w1")
+    item = items.get(job, 0)
+    assert (item.attempts, item.suspect) == (1, False)
+
+
+def test_what_is_put_back_was_not_tried(jobs: JobStore, items: ItemStore) -> None:
+    job, _ = jobs.create(new("a.png"), nothing)
+    items.claim([Claim(job.key, 0, 1)], "w1")
+    items.finish(job.key, [done(0, state=ItemState.QUEUED)])
+    item = items.get(job, 0)
+    assert (item.state, item.attempts, item.suspect) == (ItemState.QUEUED, 0, False)
+    assert jobs.get(job.id).counts.done == 0
+
+
+def test_open_chunks_are_those_with_items_to_do(jobs: JobStore, items: ItemStore) -> None:
+    job, _ = jobs.create(new(*(f"{n}.png" for n in range(10))), nothing)
+    assert items.open_chunks(job, 3, 0, 100) == [0, 1, 2, 3]
+    items.claim([Claim(job.key, n, 1) for n in (3, 4, 5)], "w")
+    assert items.open_chunks(job, 3, 1, 2) == [1, 2]
+    items.finish(job.key, [done(n) for n in (3, 4, 5)])
+    assert items.open_chunks(job, 3, 0, 100) == [0, 2, 3]
+    assert [item.n for item in items.chunk(job, 6, 3)] == [6, 7, 8]
+
+
+def test_changes_are_followed_by_revision(jobs: JobStore, items: ItemStore) -> None:
+    job, _ = jobs.create(new(*(f"{n}.png" for n in range(5))), nothing)
+    start = job.revision
+    assert items.changed(job, start) == []
+    items.claim([Claim(job.key, n, 1) for n in range(3)], "w")
+    items.finish(job.key, [done(1)])
+    changed = items.changed(job, start)
+    assert [(item.n, item.state) for item in changed] == [
+        (0, ItemState.RUNNING),
+        (2, ItemState.RUNNING),
+        (1, ItemState.SUCCEEDED),
+    ]
+    # A page never ends within a revision: its end is where the next begins.
+    assert [item.n for item in items.changed(job, start, limit=1)] == [0, 2]
+    assert items.changed(job, changed[-1].revision) == []
+
+
+def test_pages_are_added_once(jobs: JobStore, items: ItemStore) -> None:
+    source = SeedSource(first=5, count=4)
+    job, _ = jobs.create(new(spec=spec(operation="generate", naming="{seed}.png", sources=[source])), nothing)
+    assert not job.listed
+    first, second = ([NewItem(str(n), Seed(seed=n)) for n in page] for page in ((5, 6), (7, 8)))
+    assert jobs.add_page(job, 0, first, "[0,6]", last=False)
+    assert jobs.add_page(job, 0, first, "[0,6]", last=False)  # its commit was not heard of
+    assert jobs.cursor(job) == ("[0,6]", 2)
+    assert not jobs.add_page(job, 0, second, "[0,8]", last=False)  # of a worker that was overtaken
+    assert jobs.add_page(job, 2, second, "[0,8]", last=True)
+    assert jobs.get(job.id).listed
+    assert [item.output_name for item in items.page(job)] == ["5.png", "6.png", "7.png", "8.png"]
+
+
+def test_a_cancelled_job_cancels_what_is_left(jobs: JobStore, items: ItemStore) -> None:
+    job, _ = jobs.create(new("a.png", "b.png", "c.png"), nothing)
+    items.claim([Claim(job.key, 0, 1)], "w")
+    items.finish(job.key, [done(0)])
+    assert jobs.cancelling([job.key]) == set()
+    assert jobs.cancel(job.id).cancelling
+    assert jobs.cancelling([job.key]) == {job.key}
+    ended = jobs.end(job, JobState.CANCELLED, None, 60)
+    assert ended is not None
+    assert (ended.state, ended.counts.succeeded, ended.counts.cancelled) == (JobState.CANCELLED, 1, 2)
+    assert jobs.cancel(job.id) == ended
+    assert items.finish(job.key, [done(1)]) == set()
+
+
+def test_failed_items_are_tried_anew(database: Database, jobs: JobStore, items: ItemStore) -> None:
+    client = WorkflowClient(database)
+    job, _ = jobs.create(new("a.png", "b.png"), client.enqueue_job)
+    with pytest.raises(JobStateError, match="queued"):
+        jobs.retry(job.id, client.enqueue_job)
+    items.claim([Claim(job.key, n, 1) for n in range(2)], "w")
+    items.finish(job.key, [done(0), Finished(1, 1, ItemState.FAILED, problem={"title": "no"})])
+    jobs.end(job, JobState.SUCCEEDED, None, 60)
+    again = jobs.retry(job.id, client.enqueue_job)
+    assert (again.state, again.round, again.counts.failed, again.counts.queued) == (JobState.QUEUED, 1, 0, 1)
+    assert (items.get(job, 1).attempts, items.get(job, 1).problem) == (0, None)
+    assert jobs.end(job, JobState.SUCCEEDED, None, 60) == again  # the end of the round before is late
+    items.claim([Claim(job.key, 1, 1)], "w")
+    items.finish(job.key, [done(1)])
+    jobs.end(again, JobState.SUCCEEDED, None, 60)
+    with pytest.raises(JobStateError, match="no item"):
+        jobs.retry(job.id, client.enqueue_job)
+    client.close()
+
+
+def test_jobs_are_listed_by_owner_state_and_page(jobs: JobStore) -> None:
+    made = [jobs.create(new("a.png", owner=owner), nothing)[0] for owner in ("ann", "bob", "ann")]
+    assert [job.id for job in jobs.page()] == [job.id for job in reversed(made)]
+    mine = jobs.page(owner="ann", limit=1)
+    assert [job.id for job in mine] == [made[2].id]
+    assert [job.id for job in jobs.page(owner="ann", before=mine[-1].key)] == [made[0].id]
+    jobs.end(made[0], JobState.FAILED, {"title": "no"}, 60)
+    assert [job.id for job in jobs.page(states=[JobState.FAILED])] == [made[0].id]
+    with pytest.raises(JobNotFoundError):
+        jobs.get(made[1].id, owner="ann")
+
+
+def test_what_has_expired_is_gone_and_then_deleted(jobs: JobStore, items: ItemStore) -> None:
+    job, _ = jobs.create(new("a.png", idempotency_key="k", fingerprint="f"), nothing)
+    with pytest.raises(JobStateError):
+        jobs.expire(job.id)
+    jobs.end(job, JobState.SUCCEEDED, None, 3600)
+    assert jobs.expired() == []
+    jobs.expire(job.id)
+    assert jobs.expired() == [(job.key, job.id)]
+    with pytest.raises(JobNotFoundError):
+        jobs.get(job.id)
+    assert jobs.create(new("a.png", idempotency_key="k", fingerprint="f"), nothing)[1]
+    jobs.delete(job.key)
+    assert jobs.expired() == []
+    assert items.page(job) == []
+
+
+def test_an_abandoned_upload_becomes_no_job(database: Database, jobs: JobStore) -> None:
+    uploads = UploadStore(database)
+    kept, lost = new("a.png", uploaded=True), new("a.png", uploaded=True)
+    for job in (kept, lost):
+        uploads.begin(job.id)
+    assert uploads.abandoned(60) == []
+    jobs.create(kept, nothing)
+    assert uploads.abandoned(-1) == [lost.id]
+    assert not uploads.touch(lost.id)
+    with pytest.raises(UploadExpiredError):
+        jobs.create(lost, nothing)
+    assert uploads.abandoned(60) == [lost.id]
+    uploads.forget(lost.id)
+    assert uploads.abandoned(60) == []
+
+
+def test_a_silent_worker_is_given_up(database: Database) -> None:
+    workers = WorkerStore(database)
+    workers.register("w1", 4)
+    workers.register("w2", 3)
+    assert workers.concurrency() == 7
+    assert workers.give_up(60) == []
+    assert workers.beat("w1", "stopped", 1)
+    assert workers.give_up(60) == ["w1"]
+    assert set(workers.give_up(-1)) == {"w1", "w2"}
+    assert not workers.beat("w2", "running", 1)
+    assert workers.concurrency() == 0
+
+
+def test_the_backlog_says_what_waits(jobs: JobStore, items: ItemStore) -> None:
+    assert items.backlog() == []
+    job, _ = jobs.create(new("a.png", "b.png", "c.png"), nothing)
+    jobs.create(new(spec=spec(operation="generate", sources=[SeedSource(first=0, count=3)])), nothing)
+    items.claim([Claim(job.key, n, 1) for n in (0, 1)], "w")
+    items.finish(job.key, [done(0)])
+    backlog = {entry.operation: entry for entry in items.backlog()}
+    assert (backlog["super-resolution"].pending, backlog["super-resolution"].running) == (2, 1)
+    assert (backlog["generate"].pending, backlog["generate"].unlisted) == (0, 1)
+    assert 0 <= backlog["generate"].oldest_seconds < 60
+
+
+def test_a_transaction_outlives_a_restart_of_postgresql(postgres: PostgresProcess, postgres_url: str) -> None:
+    database = Database(postgres_url)
+    database.migrate()
+    jobs = JobStore(database)
+    job, _ = jobs.create(new("a.png"), nothing)
+    postgres.kill()
+    try:
+        with pytest.raises(DatabaseAwayError):
+            database.run(lambda connection: connection.execute(sa.select(1)), patience=0.3)
+    finally:
+        postgres.start()
+    assert jobs.get(job.id) == job
+    database.close()
+
+
+@pytest.mark.parametrize("url", ["", "mysql://localhost/x", "sqlite://", "sqlite:///:memory:", "no url"])
+def test_other_databases_are_refused(url: str) -> None:
+    with pytest.raises(DatabaseSetupError):
+        Database(url)
+
+
+def test_a_database_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(DatabaseSetupError, match="file"):
+        Database(f"sqlite:///{blocked}/jobs.db").migrate()
