@@ -185,11 +185,11 @@ class Settings(BaseSettings):
         le=0.9,
         description="Part of a model's work that is batch jobs while interactive calls wait as well.",
     )
-    job_batches_in_flight: int = Field(
-        1,
-        ge=1,
-        description="Batches of each model instance that a worker of batch jobs keeps with Triton. More"
-        " of them make interactive calls wait longer.",
+    job_triton_seconds: float = Field(
+        0.1,
+        gt=0,
+        description="How much work, in seconds, a worker of batch jobs keeps with Triton for one model: about"
+        " what it makes an interactive call wait. At least two images or tiles, at most two batches.",
     )
     job_item_timeout_seconds: float = Field(
         3600.0, gt=0, description="How long a worker may take for one image of a batch job."

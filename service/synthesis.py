@@ -125,6 +125,7 @@ class Synthesizer:
         noise: Noise,
         queue: AdmissionQueue,
         deadline: float,
+        largest: int | None = None,
     ) -> AsyncGenerator[Synthesized, None]:
         """Makes one image a latent, batch by batch: others get their turn, and images can be used early.
 
@@ -134,6 +135,7 @@ class Synthesizer:
             noise: As for `synthesize`.
             queue: The model's queue, in which `window_of(model, n)` images have been admitted.
             deadline: On the clock of `time.perf_counter`.
+            largest: Of the batches; as large as the model takes if None.
 
         Yields:
             The images of one batch after the other, in order.
@@ -141,7 +143,8 @@ class Synthesizer:
         Raises:
             TritonError: One of its kinds.
         """
-        batches = _batches(latents, model.batch_size)
+        size = model.batch_size if largest is None else min(largest, model.batch_size)
+        batches = _batches(latents, size)
         works = (self._batch(model, batch, noise, queue, deadline) for batch in batches)
         async with aclosing(in_order(works, _AHEAD)) as parts:
             async for part in parts:

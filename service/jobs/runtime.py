@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self
 
-from service.admission import ANYBODY, BATCH
+from service.admission import ANYBODY, BATCH, FairQueue
 from service.api.answers.recipes import recipe_of
 from service.api.answers.rendering import file_of, sha256_of
 from service.api.answers.signatures import chosen_signer, signed
@@ -26,6 +26,7 @@ from service.cards import Generator, ServedModel, Translator, Upscaler
 from service.images.decode import ImageHeader
 from service.images.signing import Signer
 from service.jobs.operations import JobOperation, check_digest, check_source_size
+from service.jobs.pacing import PacedQueue
 from service.jobs.produced import NotNowError, Produced
 from service.operations.engine import Engine
 from service.operations.enlarging import enlarging
@@ -54,14 +55,21 @@ Result = TypeVar("Result")
 
 
 class WorkerEngine(Engine):
-    """An engine that keeps less with Triton than a gateway, and lets what a worker has taken on wait."""
+    """An engine that keeps little with Triton, and lets what a worker has taken on wait."""
 
-    def _window(self, model: ServedModel) -> int:
-        # A gateway has two batches an instance there; what is behind them is what interactive calls wait for.
-        return max(1, model.window // 2) * self.settings.job_batches_in_flight
+    def _make_queue(self, model: ServedModel) -> FairQueue:
+        # What waits is bounded by how many items the worker takes on at a time.
+        return PacedQueue(
+            _UNBOUNDED,
+            model.window,
+            seconds=self.settings.job_triton_seconds,
+            caller_share=self.settings.caller_queue_share,
+            batch_share=self.settings.batch_share,
+        )
 
-    def _queue_limit(self) -> int:
-        return _UNBOUNDED  # how much there is at a time is up to the worker's concurrency
+    def _fit(self, queue: FairQueue, model: ServedModel) -> None:
+        assert isinstance(queue, PacedQueue)
+        queue.most = model.window
 
 
 class Runtime:
@@ -165,7 +173,11 @@ class Runtime:
                     reached.model(),
                 ):
                     done = 0
-                    rendered = self.engine.synthesizer.render(model, latents, body.noise, queue, deadline)
+                    # Two batches at a time, which should fit into the window.
+                    batch = max(1, self.engine.queue_for(model).window // 2)
+                    rendered = self.engine.synthesizer.render(
+                        model, latents, body.noise, queue, deadline, batch
+                    )
                     async with aclosing(rendered) as parts:
                         while (part := await self._watched(_following(parts), deadline)) is not None:
                             await self.engine.catalog.confirm(model)

@@ -96,17 +96,11 @@ class Engine:
         Returns:
             Its queue, with the window that suits the model's batches now.
         """
-        window = self._window(model)
         queue = self._queues.get(model.name)
         if queue is None:
-            queue = self._queues[model.name] = FairQueue(
-                self._queue_limit(),
-                window,
-                caller_share=self.settings.caller_queue_share,
-                batch_share=self.settings.batch_share,
-            )
+            queue = self._queues[model.name] = self._make_queue(model)
             self.metrics.watch_queue(model.name, lambda queue=queue: queue.admitted)  # type: ignore[misc]
-        queue.window = window
+        self._fit(queue, model)
         return queue
 
     async def drained(self, name: str) -> None:
@@ -114,10 +108,14 @@ class Engine:
         if (queue := self._queues.get(name)) is not None:
             await queue.drained()
 
-    def _window(self, model: ServedModel) -> int:
-        """Images or tiles of a model that are with Triton at a time."""
-        return model.window
+    def _make_queue(self, model: ServedModel) -> FairQueue:
+        return FairQueue(
+            self.settings.queue_limit,
+            model.window,
+            caller_share=self.settings.caller_queue_share,
+            batch_share=self.settings.batch_share,
+        )
 
-    def _queue_limit(self) -> int:
-        """Images or tiles of a model that are admitted at a time."""
-        return self.settings.queue_limit
+    def _fit(self, queue: FairQueue, model: ServedModel) -> None:
+        """Has the queue's window suit the model, which may have been reloaded."""
+        queue.window = model.window
