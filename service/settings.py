@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.jobs.addresses import checked_entry
+from service.jobs.storage_urls import read_url
 from service.rates import checked_rate
 
 OPEN_IN_WORDS: Final = "yes-serve-anyone"
@@ -32,6 +33,11 @@ def _checked_origin(origin: str) -> str:
     return origin
 
 
+def _checked_prefix(url: str) -> str:
+    read_url(url)
+    return url
+
+
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 Origins = Annotated[
     tuple[Annotated[str, AfterValidator(_checked_origin)], ...], NoDecode, BeforeValidator(_listed)
@@ -40,6 +46,10 @@ HostsAndNetworks = Annotated[
     tuple[Annotated[str, AfterValidator(checked_entry)], ...], NoDecode, BeforeValidator(_listed)
 ]
 Ports = Annotated[tuple[Annotated[int, Field(ge=1, le=65535)], ...], NoDecode, BeforeValidator(_listed)]
+
+Prefixes = Annotated[
+    tuple[Annotated[str, AfterValidator(_checked_prefix)], ...], NoDecode, BeforeValidator(_listed)
+]
 
 
 class Settings(BaseSettings):
@@ -270,6 +280,36 @@ class Settings(BaseSettings):
     )
     housekeeping_seconds: float = Field(
         60.0, gt=0, description="How often workers look for jobs and files whose time is over."
+    )
+
+    # Files of batch jobs
+    job_inputs: Prefixes = Field(
+        (),
+        description="Where jobs may read: `file:///FOLDER` and `s3://BUCKET/PREFIX`, and all below. Left"
+        " empty: only what is sent with the request.",
+    )
+    job_outputs: Prefixes = Field(
+        (), description="Where jobs may write besides their artifacts, in the same form."
+    )
+    storage_timeout_seconds: float = Field(
+        30.0,
+        gt=0,
+        description="Longest wait for one answer of S3, also while 8 MiB go up; it is asked three times.",
+    )
+    max_job_files: int = Field(
+        10_000, gt=0, le=1_000_000, description="Most files that come with the request for a job (413)."
+    )
+    max_job_upload_bytes: int = Field(
+        8 << 30,
+        gt=0,
+        description="Largest request for a job with its files (413); each image file has"
+        " `max_upload_bytes`, a zip archive has no limit of its own.",
+    )
+    job_upload_timeout_seconds: float = Field(
+        3600.0,
+        gt=0,
+        description="How long such a request may take to arrive (408); nothing may come of it for"
+        " `receive_timeout_seconds` at most.",
     )
 
     # Provenance

@@ -7,7 +7,7 @@ import struct
 import zlib
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,14 +26,14 @@ from service.jobs.zip_records import (
     STORED,
     ArchiveError,
     EntryError,
+    EntryProblem,
     Record,
     ZipEntry,
     parsed_records,
-    text_of,
 )
 
 _READ_BYTES: Final = 1 << 20  # of the central directory at a time
-_LOCAL_EXTRA: Final = 256  # bytes of a local header that are read along in the hope that they suffice
+_NAME_AND_EXTRA: Final = 400  # bytes of a local header that are read along in the hope that they suffice
 
 
 class Archive:
@@ -47,12 +47,12 @@ class Archive:
         self.count = count
 
     async def pages(
-        self, limit_bytes: int, start: int = 0, page: int = 1000
+        self, limit_bytes: int | None = None, start: int = 0, page: int = 1000
     ) -> AsyncGenerator[list[ZipEntry], None]:
         """The files in the archive, in its order; folders and what macOS and Windows leave are passed over.
 
         Args:
-            limit_bytes: Files that declare more are marked `too-large`.
+            limit_bytes: Files that declare more are marked `too-large`; None for no limit.
             start: How many files to pass over, as an earlier run had them.
             page: Most files in a page.
 
@@ -76,7 +76,7 @@ class Archive:
         if found:
             yield found
 
-    async def _records(self, limit_bytes: int) -> AsyncGenerator[list[Record], None]:
+    async def _records(self, limit_bytes: int | None) -> AsyncGenerator[list[Record], None]:
         rest, position, seen = b"", self._start, 0
         end = self._start + self._size
         while position < end:
@@ -97,7 +97,7 @@ class Archive:
         """Reads all of the list of files once; raises `ArchiveError`."""
         starts: list[NDArray[np.int64]] = []
         ends: list[NDArray[np.int64]] = []
-        async with aclosing(self._records(0)) as batches:
+        async with aclosing(self._records(None)) as batches:
             async for records in batches:
                 starts.append(np.array([record.entry.offset for record in records], np.int64))
                 ends.append(np.array([record.end for record in records], np.int64))
@@ -151,7 +151,60 @@ async def open_archive(area: Area, name: str, max_entries: int) -> Archive:
     return archive
 
 
-async def read_entry(area: Area, name: str, entry: ZipEntry, limit_bytes: int) -> bytes:
+async def list_entries(
+    area: Area,
+    name: str,
+    *,
+    skip: int = 0,
+    page: int = 1000,
+    max_entries: int = 1_000_000,
+    limit_bytes: int | None = None,
+) -> AsyncGenerator[list[ZipEntry], None]:
+    """Opens a zip and lists its files: `open_archive` and `Archive.pages` in one.
+
+    Args:
+        area: Where the archive is.
+        name: Its name there.
+        skip: How many files to pass over, as an earlier run had them.
+        page: Most files in a page.
+        max_entries: See `open_archive`.
+        limit_bytes: See `Archive.pages`.
+
+    Raises:
+        ArchiveError: If nothing of it is to be used.
+        StorageError: If it cannot be read.
+    """
+    archive = await open_archive(area, name, max_entries)
+    async with aclosing(archive.pages(limit_bytes, skip, page)) as pages:
+        async for entries in pages:
+            yield entries
+
+
+class EntryPlace(Protocol):
+    """What has to be known of an entry to read it; a `ZipEntry`, or what was noted of one."""
+
+    @property
+    def offset(self) -> int:
+        """Of its local header in the archive."""
+
+    @property
+    def compressed_size(self) -> int:
+        """In bytes."""
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+
+    @property
+    def method(self) -> int:
+        """0 stored, 8 deflated."""
+
+    @property
+    def crc(self) -> int:
+        """CRC-32 of the content."""
+
+
+async def read_entry(area: Area, name: str, entry: EntryPlace, limit_bytes: int) -> bytes:
     """The content of one file of an archive, checked against its CRC.
 
     Takes one request to the storage, and memory for the compressed and the plain bytes.
@@ -166,11 +219,12 @@ async def read_entry(area: Area, name: str, entry: ZipEntry, limit_bytes: int) -
         EntryError: If it cannot be read, now or ever.
         StorageError: If the storage fails.
     """
-    if entry.problem is not None:
-        raise EntryError(entry.problem)
+    problem: EntryProblem | None = getattr(entry, "problem", None)
+    if problem is not None:
+        raise EntryError(problem)
     if entry.size > limit_bytes:
         raise EntryError("too-large", f"The entry has {entry.size} bytes; {limit_bytes} are read.")
-    wanted = LOCAL.size + len(entry.name.encode()) + _LOCAL_EXTRA + entry.compressed_size
+    wanted = LOCAL.size + _NAME_AND_EXTRA + entry.compressed_size
     data = await area.get_range(name, entry.offset, wanted)
     if len(data) < LOCAL.size or data[:4] != LOCAL_SIGNATURE:
         raise EntryError("corrupt", "There is no file where the archive says.")
@@ -181,16 +235,12 @@ async def read_entry(area: Area, name: str, entry: ZipEntry, limit_bytes: int) -
         data += await area.get_range(name, entry.offset + len(data), missing)
     if len(data) < begin + entry.compressed_size:
         raise EntryError("corrupt", "The archive ends within the entry.")
-    if (
-        method != entry.method
-        or flags & ENCRYPTED
-        or text_of(data[LOCAL.size : LOCAL.size + name_length], flags) != entry.name
-    ):
+    if method != entry.method or flags & ENCRYPTED:
         raise EntryError("corrupt", "The entry's own header says something else than the list of files.")
     return await asyncio.to_thread(_content, memoryview(data)[begin : begin + entry.compressed_size], entry)
 
 
-def _content(data: memoryview, entry: ZipEntry) -> bytes:
+def _content(data: memoryview, entry: EntryPlace) -> bytes:
     if entry.method == STORED:
         content = bytes(data)
     else:

@@ -43,24 +43,17 @@ class ArchiveError(Exception):
         detail: In a sentence.
     """
 
-    def __init__(self, kind: ArchiveProblem, detail: str) -> None:
+    def __init__(self, kind: ArchiveProblem | EntryProblem, detail: str) -> None:
         super().__init__(detail)
-        self.kind: ArchiveProblem = kind
+        self.kind: ArchiveProblem | EntryProblem = kind
         self.detail = detail
 
 
-class EntryError(Exception):
-    """One entry that cannot be read, though others can.
-
-    Attributes:
-        kind: What is wrong with it.
-        detail: In a sentence.
-    """
+class EntryError(ArchiveError):
+    """One entry that cannot be read, though others can."""
 
     def __init__(self, kind: EntryProblem, detail: str = "") -> None:
-        self.kind: EntryProblem = kind
-        self.detail = detail or _DETAILS[kind]
-        super().__init__(self.detail)
+        super().__init__(kind, detail or _DETAILS[kind])
 
 
 _DETAILS: Final[dict[EntryProblem, str]] = {
@@ -95,6 +88,11 @@ class ZipEntry:
     crc: int
     problem: EntryProblem | None = None
 
+    @property
+    def detail(self) -> str:
+        """The problem in a sentence; empty if there is none."""
+        return "" if self.problem is None else _DETAILS[self.problem]
+
 
 @dataclass(frozen=True)
 class Record:
@@ -111,12 +109,12 @@ class Record:
     is_item: bool
 
 
-def parsed_records(data: bytes, limit_bytes: int) -> tuple[list[Record], bytes]:
+def parsed_records(data: bytes, limit_bytes: int | None) -> tuple[list[Record], bytes]:
     """Reads headers of the list of files.
 
     Args:
         data: Bytes from the beginning of a header.
-        limit_bytes: Files that declare more are marked `too-large`.
+        limit_bytes: Files that declare more are marked `too-large`; None for no limit.
 
     Returns:
         What the whole headers say, and the bytes that follow the last of them.
@@ -143,7 +141,7 @@ def parsed_records(data: bytes, limit_bytes: int) -> tuple[list[Record], bytes]:
     return records, data[place:]
 
 
-def _record(fields: tuple[int, ...], raw_name: bytes, extra: bytes, limit_bytes: int) -> Record:
+def _record(fields: tuple[int, ...], raw_name: bytes, extra: bytes, limit_bytes: int | None) -> Record:
     made_by, flags, method, crc, compressed, size = fields[1], *fields[3:5], *fields[7:10]
     disk, attributes, offset = fields[13], fields[15], fields[16]
     try:
@@ -159,7 +157,7 @@ def _record(fields: tuple[int, ...], raw_name: bytes, extra: bytes, limit_bytes:
     kind = stat.S_IFMT(attributes >> 16)
     if problem is None and made_by >> 8 == _UNIX and kind not in (0, stat.S_IFREG, stat.S_IFDIR):
         problem = "not-a-file"
-    if problem is None and size > limit_bytes:
+    if problem is None and limit_bytes is not None and size > limit_bytes:
         problem = "too-large"
     last = name.rpartition("/")[2]
     litter = last in _LITTER or last.startswith("._") or name.startswith("__MACOSX/")

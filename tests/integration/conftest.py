@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from service.jobs.storage import Area, open_area
 from tests.gateway_process import GatewayProcess
 from tests.postgres_process import PostgresProcess
 from tests.triton_process import TritonProcess
@@ -67,3 +69,17 @@ def postgres_url(postgres: PostgresProcess) -> Iterator[str]:
     url = postgres.create_database()
     yield url
     postgres.drop_database(url)
+
+
+_AREAS = itertools.count()
+
+
+@pytest.fixture(params=["folder", "s3"])
+def area(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Area:
+    """An empty area of each kind."""
+    if request.param == "folder":
+        (tmp_path / "root").mkdir()
+        return open_area(f"file://{tmp_path}/root").below("under it")
+    for name, value in request.getfixturevalue("s3").environment().items():
+        monkeypatch.setenv(name, value)
+    return open_area(f"s3://artifacts/test {next(_AREAS)}/ü")

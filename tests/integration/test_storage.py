@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import itertools
 import os
 import random
 import subprocess
@@ -48,18 +47,6 @@ NAMES = [
         '"',
     ),
 ]
-_numbers = itertools.count()
-
-
-@pytest.fixture(params=["folder", "s3"])
-def area(request, tmp_path, monkeypatch) -> Area:
-    """An empty area."""
-    if request.param == "folder":
-        (tmp_path / "root").mkdir()
-        return open_area(f"file://{tmp_path}/root").below("under it")
-    for name, value in request.getfixturevalue("s3").environment().items():
-        monkeypatch.setenv(name, value)
-    return open_area(f"s3://artifacts/test {next(_numbers)}/ü")
 
 
 async def listed(area: Area, after: str | None = None, page: int = 1000) -> list[str]:

@@ -95,6 +95,12 @@ PROBLEMS: Final[Mapping[str, ProblemType]] = {
             "body-too-large", "The request body is too large", 413, "`limit_bytes` says how large it may be."
         ),
         ProblemType(
+            "too-many-files",
+            "The request has too many files",
+            413,
+            "`limit_files` says how many one request may bring; a zip archive is one file.",
+        ),
+        ProblemType(
             "image-too-large",
             "The image has too many pixels",
             413,

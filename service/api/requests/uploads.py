@@ -8,21 +8,18 @@ from contextlib import contextmanager
 from typing import Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
 from service.api.context import Services
 from service.api.errors.problems import ProblemError, invalid_field
 from service.api.errors.validation import accepted_fields, validation_problem
 from service.api.requests.body import refuse_encoded, too_large
+from service.api.requests.form_parts import FormParts, boundary_of
 from service.settings import Settings
 
 IMAGE_FIELD: Final = "image"
-MEDIA_TYPE: Final = "multipart/form-data"
 
 _MAX_TEXT_BYTES: Final = 1024
-_MAX_HEADER_BYTES: Final = 4096  # of a part's headers together
 _RETRY_FULL: Final = "2"
 _AN_IMAGE: Final = "one image file, in any of the formats that are read"
 
@@ -79,7 +76,7 @@ async def read_upload(request: Request, schema: type[Schema], settings: Settings
         ProblemError: If the body is too large, too slow, of another type, or not valid.
         ClientDisconnect: If the client leaves before the body is complete.
     """
-    form = _Form(_boundary(request), schema)
+    form = _Form(boundary_of(request), schema)
     refuse_encoded(request)
     try:
         await asyncio.wait_for(
@@ -91,8 +88,6 @@ async def read_upload(request: Request, schema: type[Schema], settings: Settings
             f"The body was not complete within {settings.upload_timeout_seconds:g} s.",
             headers={"connection": "close"},  # what is still to come of it would be taken for a request
         ) from None
-    except FormParserError as error:
-        raise _malformed(str(error)) from None
     image, texts = form.finish()
     try:
         return image, schema.model_validate_strings(texts)
@@ -119,116 +114,43 @@ async def _receive(request: Request, form: _Form, limit: int) -> None:
             return
 
 
-def _boundary(request: Request) -> bytes:
-    content_type = request.headers.get("content-type", "")
-    media_type, parameters = parse_options_header(content_type)
-    if media_type != MEDIA_TYPE.encode():
-        raise ProblemError(
-            "unsupported-media-type",
-            f"The body is {content_type!r}; this call reads {MEDIA_TYPE}."
-            if content_type
-            else f"The request has no Content-Type; this call reads {MEDIA_TYPE}.",
-            headers={"accept": MEDIA_TYPE},
-            accepted=[MEDIA_TYPE],
-        )
-    boundary = parameters.get(b"boundary", b"")
-    if not 1 <= len(boundary) <= 70:  # RFC 2046, section 5.1.1
-        raise _malformed("Content-Type has no boundary of 1 to 70 characters")
-    return boundary
-
-
-def _malformed(reason: str) -> ProblemError:
-    return invalid_field("body", f"not multipart/form-data: {reason}", "parts between boundaries (RFC 7578)")
-
-
 class _Form:
     """Parts as the parser finds them; whatever is not expected ends the request there and then."""
 
     def __init__(self, boundary: bytes, schema: type[BaseModel]) -> None:
         self._accepted = {IMAGE_FIELD: _AN_IMAGE, **accepted_fields(schema)}
-        self._parts: dict[str, bytearray] = {}
-        self._header = bytearray()
-        self._value = bytearray()
-        self._header_bytes = 0
-        self._disposition = b""
+        self._contents: dict[str, bytearray] = {}
         self._name = ""
-        self._ended = False
-        self._parser = MultipartParser(
-            boundary,
-            {
-                "on_part_begin": self._part_begins,
-                "on_header_field": self._header_name,
-                "on_header_value": self._header_value,
-                "on_header_end": self._header_ends,
-                "on_headers_finished": self._part_is_named,
-                "on_part_data": self._data,
-                "on_end": self._ends,
-            },
-        )
-
-    def feed(self, chunk: bytes) -> None:
-        """Parses what has arrived."""
-        self._parser.write(chunk)
+        self._parts = FormParts(boundary, begins=self._part_begins, data=self._data)
+        self.feed = self._parts.feed
 
     def finish(self) -> tuple[bytes, dict[str, str]]:
         """The image, and the text fields."""
-        if not self._ended:
-            raise _malformed("the last boundary is missing")
-        image = self._parts.pop(IMAGE_FIELD, None)
+        self._parts.finish()
+        image = self._contents.pop(IMAGE_FIELD, None)
         if image is None:
             raise invalid_field(IMAGE_FIELD, "Field required", _AN_IMAGE)
         texts: dict[str, str] = {}
-        for name, data in self._parts.items():
+        for name, data in self._contents.items():
             try:
                 texts[name] = data.decode()
             except UnicodeDecodeError:
                 raise invalid_field(name, "not UTF-8", self._accepted[name]) from None
         return bytes(image), texts
 
-    def _part_begins(self) -> None:
-        self._disposition = b""
-        self._header_bytes = 0
-
-    def _header_name(self, data: bytes, start: int, end: int) -> None:
-        self._header += self._counted(data[start:end])
-
-    def _header_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += self._counted(data[start:end])
-
-    def _counted(self, piece: bytes) -> bytes:
-        self._header_bytes += len(piece)
-        if self._header_bytes > _MAX_HEADER_BYTES:
-            raise _malformed(f"the headers of a part are longer than {_MAX_HEADER_BYTES} bytes")
-        return piece
-
-    def _header_ends(self) -> None:
-        name = bytes(self._header).lower()
-        if name == b"content-disposition":
-            self._disposition = bytes(self._value)
-        elif name == b"content-transfer-encoding" and bytes(self._value).strip().lower() != b"binary":
-            raise _malformed("Content-Transfer-Encoding is not used in HTTP (RFC 7578, section 4.7)")
-        self._header.clear()
-        self._value.clear()
-
-    def _part_is_named(self) -> None:
-        disposition, parameters = parse_options_header(self._disposition)
-        if disposition != b"form-data" or b"name" not in parameters:
-            raise _malformed("a part has no Content-Disposition with a name")
-        name = parameters[b"name"].decode("utf-8", "replace")
+    def _part_begins(self, name: str, filename: str | None) -> None:
+        del filename
         if name not in self._accepted:
             raise invalid_field(name[:64], "Unknown field", "only these fields: " + ", ".join(self._accepted))
-        if name in self._parts:
+        if name in self._contents:
             raise invalid_field(name, "given twice", self._accepted[name])
         self._name = name
-        self._parts[name] = bytearray()
+        self._contents[name] = bytearray()
 
-    def _data(self, data: bytes, start: int, end: int) -> None:
-        part = self._parts[self._name]
-        if self._name != IMAGE_FIELD and len(part) + end - start > _MAX_TEXT_BYTES:
+    def _data(self, data: memoryview) -> None:
+        part = self._contents[self._name]
+        if self._name != IMAGE_FIELD and len(part) + len(data) > _MAX_TEXT_BYTES:
             raise invalid_field(
                 self._name, f"longer than {_MAX_TEXT_BYTES} bytes", self._accepted[self._name]
             )
-        part += memoryview(data)[start:end]
-
-    def _ends(self) -> None:
-        self._ended = True
+        part += data

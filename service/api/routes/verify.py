@@ -20,7 +20,7 @@ from service.api.errors.problems import ProblemError, invalid_field
 from service.api.errors.validation import accepted_fields, validation_problem
 from service.api.openapi.verify import VERIFY_DOCS
 from service.api.requests.body import read_image
-from service.api.requests.uploads import MEDIA_TYPE as MULTIPART
+from service.api.requests.form_parts import MEDIA_TYPE as MULTIPART
 from service.api.requests.uploads import read_upload
 from service.api.routes.generate import Generated, check_count, generation
 from service.api.schemas.generate import GenerateRequest
