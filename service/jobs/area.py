@@ -78,16 +78,25 @@ class Area(ABC):
         """The area of the objects whose names begin with `name/`; nothing is asked of the storage."""
 
     @abstractmethod
-    async def put(self, name: str, content: Content, *, attributes: Mapping[str, str] | None = None) -> int:
+    async def put(
+        self,
+        name: str,
+        content: Content,
+        *,
+        attributes: Mapping[str, str] | None = None,
+        settled: bool = True,
+    ) -> int:
         """Stores an object, whole or not at all, in place of what had the name.
 
         However this ends, nobody ever sees a part of it: not after SIGKILL, not on a full disk, not when
-        this is cancelled. Once it returns the object outlives a power failure.
+        this is cancelled.
 
         Args:
             name: A `safe_name`.
             content: Bytes, chunks as they come, or an open file, read from where it stands.
             attributes: Such as `Content-Type`; folders do not keep them.
+            settled: Whether to wait until a power failure cannot undo it; for many small objects it is
+                cheaper to `settle` all of them once.
 
         Returns:
             Bytes stored.
@@ -95,6 +104,10 @@ class Area(ABC):
         Raises:
             StorageError: If it is not stored. What `content` raises is raised unchanged.
         """
+
+    @abstractmethod
+    async def settle(self) -> None:
+        """Returns once everything stored before outlives a power failure."""
 
     @abstractmethod
     async def get(self, name: str, limit_bytes: int) -> bytes:

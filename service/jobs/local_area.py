@@ -55,13 +55,20 @@ class LocalArea(Area):
         """Whether no link on the way to the area leads out of the root."""
         return await _in_thread(self._files.stays_within)
 
-    async def put(self, name: str, content: Content, *, attributes: Mapping[str, str] | None = None) -> int:
+    async def put(
+        self,
+        name: str,
+        content: Content,
+        *,
+        attributes: Mapping[str, str] | None = None,
+        settled: bool = True,
+    ) -> int:
         """See `Area`."""
         del attributes  # files have none
         name_to_write(name)
         if isinstance(content, bytes):
-            return await _in_thread(self._put, name, content)
-        file = NewFile(self._files, name)
+            return await _in_thread(self._put, name, content, settled)
+        file = NewFile(self._files, name, settled)
         try:
             await _in_thread(file.open)
             async for chunk in chunks_of(content):
@@ -70,8 +77,12 @@ class LocalArea(Area):
         finally:
             await _in_thread(file.close)
 
-    def _put(self, name: str, content: bytes) -> int:
-        file = NewFile(self._files, name)
+    async def settle(self) -> None:
+        """See `Area`."""
+        await _in_thread(self._files.settle)
+
+    def _put(self, name: str, content: bytes, settled: bool) -> int:
+        file = NewFile(self._files, name, settled)
         try:
             file.open().write(content)
             return file.finish()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import functools
 import heapq
@@ -30,6 +31,7 @@ _REFUSED: Final = {
 }
 _NO_UNNAMED_FILES: Final = {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT}
 _SORTED_AT_A_TIME: Final = 100_000  # names of one folder held in memory while it is listed
+_LIBC: Final = ctypes.CDLL(None, use_errno=True) if hasattr(ctypes.CDLL(None), "syncfs") else None
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -167,6 +169,14 @@ class LocalFolder:
             return None  # gone by now, or a link to nothing that may be read
         return stored(text, status) if stat.S_ISREG(status.st_mode) else None
 
+    def settle(self) -> None:
+        """Writes the file system that this folder is on to its disk."""
+        with contextlib.suppress(FileNotFoundError), self.folder(()) as handle:
+            if _LIBC is None:
+                os.sync()
+            elif _LIBC.syncfs(handle) != 0:
+                raise OSError(ctypes.get_errno(), "syncfs")
+
     def remove(self, name: str) -> None:
         """Removes a file, if there is one."""
         *folders, last = name.split("/")
@@ -205,8 +215,9 @@ class NewFile:
     Where the file system can, it has no name until then, and a killed process leaves nothing behind.
     """
 
-    def __init__(self, area: LocalFolder, name: str) -> None:
+    def __init__(self, area: LocalFolder, name: str, settled: bool) -> None:
         self._area = area
+        self._settled = settled
         *folders, self._last = name.split("/")
         self._folders = tuple(folders)
         self._closing = contextlib.ExitStack()
@@ -249,7 +260,8 @@ class NewFile:
     def finish(self) -> int:
         """Gives the file its name, once it is on disk; returns its size."""
         try:
-            os.fsync(self._file)
+            if self._settled:
+                os.fsync(self._file)
             if self._part is None:
                 source = f"/proc/self/fd/{self._file}"
                 try:
@@ -260,7 +272,8 @@ class NewFile:
             if self._part is not None:
                 os.rename(self._part, self._last, src_dir_fd=self._folder, dst_dir_fd=self._folder)
                 self._part = None
-            os.fsync(self._folder)
+            if self._settled:
+                os.fsync(self._folder)
         finally:
             self.close()
         return self.size

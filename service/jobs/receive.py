@@ -159,9 +159,10 @@ class _Receiver:
             if not message.get("more_body", False):
                 break
         self._parts.finish()
-        await _all_of(self._small | self._large)
         if self._job is None:
             raise invalid_field("job", "Field required", _FIELDS)
+        await _all_of(self._small | self._large)
+        await self._area.settle()
         return ReceivedJob(self._job, tuple(sorted(self._stored, key=lambda file: int(file.object[7:]))))
 
     async def undo(self) -> None:
@@ -322,10 +323,10 @@ class _Receiver:
         return task
 
     async def _put_small(self, part: _Part) -> None:
-        self._note(part, await self._area.put(part.object, bytes(part.content)))
+        self._note(part, await self._area.put(part.object, bytes(part.content), settled=False))
 
     async def _put_large(self, part: _Part) -> None:
-        self._note(part, await self._area.put(part.object, _arriving(part)))
+        self._note(part, await self._area.put(part.object, _arriving(part), settled=False))
 
     def _note(self, part: _Part, size: int) -> None:
         assert part.field != "job"

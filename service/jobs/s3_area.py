@@ -80,8 +80,16 @@ class S3Area(Area):
             raise StorageError(f"The name is longer than the {_MAX_KEY_BYTES} bytes S3 has for it", "refused")
         return key
 
-    async def put(self, name: str, content: Content, *, attributes: Mapping[str, str] | None = None) -> int:
+    async def put(
+        self,
+        name: str,
+        content: Content,
+        *,
+        attributes: Mapping[str, str] | None = None,
+        settled: bool = True,
+    ) -> int:
         """See `Area`. What is larger than `PART_BYTES` goes up in parts, and is given up if it fails."""
+        del settled  # it is, once the server says that it has it
         key = self._key(name_to_write(name))
         parts = _parts(content)
         first, second = await anext(parts, b""), await anext(parts, None)
@@ -89,6 +97,9 @@ class S3Area(Area):
             await self._put(key, first, attributes)
             return len(first)
         return await _Upload(self._store, key, attributes).send(first, second, parts)
+
+    async def settle(self) -> None:
+        """See `Area`."""
 
     async def _put(self, key: str, content: bytes, attributes: Mapping[str, str] | None) -> None:
         with _errors():

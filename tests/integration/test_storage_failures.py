@@ -344,3 +344,15 @@ def test_a_server_that_is_full_is_full(monkeypatch):
         assert raised.value.kind == "full"
 
     run(answered())
+
+
+def test_what_is_settled_was_written_to_the_disk(tmp_path, monkeypatch):
+    written = []
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: (written.append(os.fstat(handle).st_mode), fsync(handle)))
+    area = open_area(f"file://{tmp_path}")
+    run(area.put("x", b"x", settled=False))
+    assert written == []
+    run(area.settle())
+    run(area.put("x", b"x"))
+    assert [stat.S_IFMT(mode) for mode in written] == [stat.S_IFREG, stat.S_IFDIR]
