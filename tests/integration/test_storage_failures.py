@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import resource
+import stat
 import subprocess
 import sys
 import time
