@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import time
 from pathlib import Path
 
 import psutil
@@ -69,6 +71,27 @@ def test_what_was_committed_survives_kill_and_connections_do_not(
     assert row is not None
     assert row[0] in (committed, committed + 1)  # one may be committed that nobody was told of
     assert row[1] == row[0] - 1
+
+
+def test_a_query_that_computes_dies_with_the_server(postgres: PostgresProcess, postgres_url: str) -> None:
+    """Such a process does not notice by itself that the first one is gone, and would keep the port's data."""
+    connection = psycopg.connect(postgres_url)
+    query = threading.Thread(target=_compute, args=(connection,), daemon=True)
+    query.start()
+    while connection.info.transaction_status is not psycopg.pq.TransactionStatus.ACTIVE:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    began = time.monotonic()
+    postgres.kill()
+    postgres.start()
+    query.join(10)
+    assert not query.is_alive()
+    assert time.monotonic() - began < 5
+
+
+def _compute(connection: psycopg.Connection[object]) -> None:
+    with contextlib.suppress(psycopg.OperationalError):
+        connection.execute("SELECT count(*) FROM generate_series(1, 300000000) a WHERE a % 7 = 0")
 
 
 def test_nothing_is_left_of_it_even_when_it_was_killed() -> None:
