@@ -16,11 +16,12 @@ from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 
 from service.cards import TritonModel
 
-_DATATYPES: Final[Mapping[str, str]] = {
-    "float32": "FP32",
-    "int32": "INT32",
-    "int64": "INT64",
-    "uint8": "UINT8",
+# By the type itself: a type works its name out anew each time it is asked.
+_DATATYPES: Final[Mapping[np.dtype[Any], str]] = {
+    np.dtype(np.float32): "FP32",
+    np.dtype(np.int32): "INT32",
+    np.dtype(np.int64): "INT64",
+    np.dtype(np.uint8): "UINT8",
 }
 _NUMPY_TYPES: Final[Mapping[str, type[np.generic]]] = {"FP32": np.float32, "UINT8": np.uint8}
 _UNREACHABLE: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.CANCELLED)
@@ -211,7 +212,7 @@ class Triton:
         """
         request = service_pb2.ModelInferRequest(model_name=model.name, model_version=model.version)
         for name, array in inputs.items():
-            request.inputs.add(name=name, datatype=_DATATYPES[array.dtype.name], shape=array.shape)
+            request.inputs.add(name=name, datatype=_DATATYPES[array.dtype], shape=array.shape)
             request.raw_input_contents.append(array.tobytes())
         request.outputs.add(name=output)
         if self._priority is not None:
