@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import os
 import shutil
@@ -10,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Final
 
@@ -109,6 +112,28 @@ class S3Process:
             f"http://127.0.0.1:{self._ports['filer.port']}/buckets/{name}/", trust_env=False, timeout=10
         )
         response.raise_for_status()
+
+    def mark_folder(self, bucket: str, name: str) -> None:
+        """Puts an empty object `name/`, as consoles do to show a folder."""
+        now = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+        day, path, host = now[:8], f"/{bucket}/{name}/", f"127.0.0.1:{self.port}"
+        scope, digest = f"{day}/us-east-1/s3/aws4_request", hashlib.sha256(b"").hexdigest()
+        headers = {"host": host, "x-amz-content-sha256": digest, "x-amz-date": now}
+        signed = ";".join(headers)
+        lines = "".join(f"{header}:{value}\n" for header, value in headers.items())
+        canonical = hashlib.sha256(f"PUT\n{path}\n\n{lines}\n{signed}\n{digest}".encode()).hexdigest()
+        key = f"AWS4{SECRET}".encode()
+        for step in (
+            day,
+            "us-east-1",
+            "s3",
+            "aws4_request",
+            f"AWS4-HMAC-SHA256\n{now}\n{scope}\n{canonical}",
+        ):
+            key = hmac.digest(key, step.encode(), "sha256")
+        credential = f"Credential={KEY_ID}/{scope}, SignedHeaders={signed}, Signature={key.hex()}"
+        headers["authorization"] = f"AWS4-HMAC-SHA256 {credential}"
+        httpx.put(self.url + path, headers=headers, content=b"", trust_env=False).raise_for_status()
 
     def unfinished_uploads(self, bucket: str) -> int:
         """Uploads in parts that were neither completed nor aborted."""

@@ -53,7 +53,7 @@ class LocalArea(Area):
 
     async def stays_within(self) -> bool:
         """Whether no link on the way to the area leads out of the root."""
-        return await _in_thread(self._files.stays_within)
+        return await _read_in_thread(self._files.stays_within)
 
     async def put(
         self,
@@ -91,7 +91,7 @@ class LocalArea(Area):
 
     async def get(self, name: str, limit_bytes: int) -> bytes:
         """See `Area`."""
-        return await _in_thread(self._get, name_to_read(name), limit_bytes)
+        return await _read_in_thread(self._get, name_to_read(name), limit_bytes)
 
     def _get(self, name: str, limit: int) -> bytes:
         with self._files.file(name) as handle:
@@ -102,7 +102,7 @@ class LocalArea(Area):
 
     async def get_range(self, name: str, start: int, length: int) -> bytes:
         """See `Area`."""
-        return await _in_thread(self._get_range, name_to_read(name), start, length)
+        return await _read_in_thread(self._get_range, name_to_read(name), start, length)
 
     def _get_range(self, name: str, start: int, length: int) -> bytes:
         with self._files.file(name) as handle:
@@ -121,7 +121,7 @@ class LocalArea(Area):
 
     async def head(self, name: str) -> StoredObject:
         """See `Area`."""
-        return await _in_thread(self._head, name_to_read(name))
+        return await _read_in_thread(self._head, name_to_read(name))
 
     def _head(self, name: str) -> StoredObject:
         with self._files.file(name) as handle:
@@ -156,11 +156,22 @@ class LocalArea(Area):
         return await _in_thread(self._files.remove_parts, older_than_seconds)
 
 
-async def _in_thread(function: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result:
-    """Runs a function in a thread and waits for its end even if cancelled, as it cannot be stopped."""
-    work = asyncio.get_running_loop().run_in_executor(
+async def _read_in_thread(function: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result:
+    """Runs a function in a thread. If cancelled nobody waits for it: it changes nothing."""
+    return await _begun_in_thread(function, *args, **kwargs)
+
+
+def _begun_in_thread(
+    function: Callable[P, Result], *args: P.args, **kwargs: P.kwargs
+) -> asyncio.Future[Result]:
+    return asyncio.get_running_loop().run_in_executor(
         _THREADS, lambda: storage_errors(function)(*args, **kwargs)
     )
+
+
+async def _in_thread(function: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result:
+    """Runs a function in a thread and waits for its end even if cancelled, as it cannot be stopped."""
+    work = _begun_in_thread(function, *args, **kwargs)
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:

@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from service.api.errors.problems import ProblemError
 from service.jobs.archives import list_entries, read_entry
 from service.jobs.area import Area, StorageError
+from service.jobs.local_folder import LocalFolder
 from service.jobs.receive import receive_job
 from service.jobs.storage import open_area
 from service.settings import Settings
@@ -217,6 +218,16 @@ def test_other_bodies_are_of_another_type(tmp_path):
     with pytest.raises(ProblemError) as raised:
         asyncio.run(receive_job(request_of([], "application/json"), area, Settings()))
     assert raised.value.problem.slug == "unsupported-media-type"
+
+
+def test_all_is_on_the_disk_when_the_request_is_answered(tmp_path, monkeypatch):
+    settled = []
+    monkeypatch.setattr(
+        LocalFolder, "settle", lambda self: settled.append(len(list(tmp_path.rglob("inputs/*"))))
+    )
+    parts = [part("files", b"x", f"{n}") for n in range(20)]
+    received(open_area(f"file://{tmp_path}/a"), [form(part("job", JOB), *parts)])
+    assert settled == [20]
 
 
 def test_a_form_in_which_no_file_was_chosen(tmp_path):

@@ -286,6 +286,16 @@ def test_storage_that_refuses_says_so(s3, monkeypatch):
     assert error_of(open_area("s3://artifacts/reader").put("x", b"x")).kind == "refused"
 
 
+def test_folders_that_consoles_show_are_no_objects(s3, s3_environment):
+    area = open_area("s3://photos")
+    for name in ("empty", "full"):
+        s3.mark_folder("photos", f"marked/{name}")
+    run(area.put("marked/full/x", b""))
+    run(area.put("marked/zero", b""))
+    assert names(area.below("marked")) == ["full/x", "zero"]
+    run(area.delete_prefix("marked"))
+
+
 def test_a_bucket_that_is_not_there_is_missing(s3, s3_environment):
     area = open_area("s3://no-such-bucket/x")
     with pytest.raises(StorageError) as raised:

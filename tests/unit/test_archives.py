@@ -6,6 +6,7 @@ import asyncio
 import io
 import random
 import struct
+import tracemalloc
 import zipfile
 import zlib
 from contextlib import aclosing, suppress
@@ -251,7 +252,12 @@ def test_a_bomb_is_never_inflated_beyond_what_it_declares(area):
     for signature, at in ((b"PK\3\4", 22), (b"PK\1\2", 24)):  # lies about its size
         struct.pack_into("<I", data, data.index(signature) + at, 1000)
     (entry,) = entries_of(area, data)
-    assert unreadable(area, entry) == "corrupt"
+    tracemalloc.start()
+    try:
+        assert unreadable(area, entry) == "corrupt"
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_entries_that_share_bytes_refuse_the_archive(area):
