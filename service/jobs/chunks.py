@@ -179,8 +179,9 @@ class ChunkRunner:
                 return
             if alone:
                 self._metrics.retries.labels(job.spec.operation, "lost").inc(len(begun))
-            await self._ledger.claim([Claim(job.key, item.n, item.attempts) for item in begun])
             try:
+                # Within: stopped while this is written, an item may have begun or not.
+                await self._ledger.claim([Claim(job.key, item.n, item.attempts) for item in begun])
                 with span("job.item", job=job.id, item=begun[0].n, items=len(begun), alone=alone):
                     if job.spec.operation == "generate":
                         await self._generate(job, begun)

@@ -27,7 +27,8 @@ Result = TypeVar("Result")
 
 LARGEST_CHUNK: Final = 16
 _SMALLEST_WINDOW: Final = 32
-_POLL_SECONDS: Final = 0.25
+_SHORTEST_POLL: Final = 0.25
+_LONGEST_POLL: Final = 1.0  # and so the longest that a cancelled job is fed on
 _AWAY_SECONDS: Final = 1.0
 
 
@@ -107,7 +108,7 @@ class Feeder:
             except ProblemError as error:
                 log.warning("job failed", job=job.id, reason=error.detail)
                 problem = error
-            job = await self._conclude(job_id, problem)
+            job = await self._conclude(job_id, number, problem)
             if job is None:
                 return
             self._told(job)
@@ -129,10 +130,10 @@ class Feeder:
             items=counts.total,
         )
 
-    async def give_up(self, job_id: str) -> None:
+    async def give_up(self, job_id: str, number: int) -> None:
         """Ends a job that cannot be seen through, for a fault of ours that the log has."""
         problem = ProblemError("internal-error", "The job could not be seen through; a log says why.")
-        await self._conclude(job_id, problem)
+        await self._conclude(job_id, number, problem)
 
     async def _feed(self, job: Job) -> bool:
         """Hands out chunks until nothing is left to be done; False if this round is not ours any more."""
@@ -142,7 +143,7 @@ class Feeder:
         if not current.chunk_size:
             await self._decide_size(current)
         given: dict[int, int] = {}  # chunks that are not done, and how often they had to be queued again
-        position, revision, moved = 0, -1, monotonic()
+        position, revision, moved, pause = 0, -1, monotonic(), _SHORTEST_POLL
         while True:
             current = await self._current(job)
             if current is None or current.ended_at is not None or current.round != job.round:
@@ -150,8 +151,9 @@ class Feeder:
             if current.cancelling:
                 await self._until_stopped(job)
                 return True
+            pause = min(1.5 * pause, _LONGEST_POLL)
             if current.revision != revision:
-                revision, moved = current.revision, monotonic()
+                revision, moved, pause = current.revision, monotonic(), _SHORTEST_POLL
             if given:
                 still = set(await self._open_chunks(current, min(given), max(given) + 1))
                 given = {chunk: tried for chunk, tried in given.items() if chunk in still}
@@ -168,7 +170,7 @@ class Feeder:
             if given and monotonic() - moved > self._stall:
                 await self._patiently(self._push, current, given)
                 moved = monotonic()
-            await asyncio.sleep(_POLL_SECONDS)
+            await asyncio.sleep(pause)
 
     async def _open_chunks(self, job: Job, start: int, end: int) -> list[int]:
         return await self._stored(self._items.open_chunks, job, job.chunk_size, start, end - start)
@@ -188,7 +190,7 @@ class Feeder:
             current = await self._current(job)
             if current is None or not current.counts.running:
                 return
-            await asyncio.sleep(_POLL_SECONDS)
+            await asyncio.sleep(_SHORTEST_POLL)
 
     async def _decide_size(self, job: Job) -> int:
         """Items in a chunk: many where they are small, and never so many that workers stand idle."""
@@ -210,16 +212,18 @@ class Feeder:
         except JobNotFoundError:
             return None
 
-    async def _conclude(self, job_id: str, problem: ProblemError | None) -> Job | None:
+    async def _conclude(self, job_id: str, number: int, problem: ProblemError | None) -> Job | None:
         try:
             job = await self._stored(self._jobs.get, job_id)
         except JobNotFoundError:
             return None
+        if job.round != number:  # tried anew already, after another worker had seen it through
+            return None
         counts = job.counts
-        if problem is None and counts.total == 0:
+        if problem is None and job.listed and counts.total == 0:
             problem = ProblemError("no-inputs", "None of the job's sources holds an image file.")
         state = JobState.SUCCEEDED if counts.succeeded or not counts.failed else JobState.FAILED
-        if job.cancelling:
+        if job.cancelling and (counts.done < counts.total or counts.cancelled or not job.listed):
             state, problem = JobState.CANCELLED, None
         elif problem is not None:
             state = JobState.FAILED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from time import monotonic
 from typing import Final
 
 import structlog
@@ -18,6 +19,8 @@ from service.jobs.workflows import WorkflowClient
 log = structlog.get_logger(__name__)
 
 _SMALLEST_INTERVAL: Final = 1.0
+# Looking for what killed processes left of objects walks through all folders.
+_PARTS_INTERVAL: Final = 3600.0
 
 
 class Housekeeper:
@@ -52,11 +55,14 @@ class Housekeeper:
 
     async def keep(self) -> None:
         """Deletes until it is cancelled."""
+        parts = monotonic()
         while True:
             try:
                 await self.expired()
                 await self.orphans()
-                await self._places.artifacts.clean_up(self._grace)
+                if monotonic() >= parts:
+                    await self._places.artifacts.clean_up(self._grace)
+                    parts = monotonic() + _PARTS_INTERVAL
             except (DatabaseAwayError, StorageError) as error:
                 log.warning("housekeeping is put off", reason=str(error))
             except Exception:

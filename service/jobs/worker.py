@@ -171,7 +171,7 @@ class Worker:
             except Exception:
                 log.exception("job failed", job=job_id, tried=tried)
                 await asyncio.sleep(_START_PAUSE_SECONDS * 2**tried)
-        await self._feeder.give_up(job_id)
+        await self._feeder.give_up(job_id, number)
 
     async def chunk(self, job_id: str, first: int, count: int) -> None:
         """See `service.jobs.workflows.Handler`."""
