@@ -6,26 +6,33 @@ import math
 import sys
 from time import monotonic
 from types import FrameType
+from typing import Final
 
 import uvicorn
 from fastapi import FastAPI
 
 from service.app import create_app
 from service.exposure import startup_problem
-from service.http_protocol import bounded_protocol
+from service.http_protocol import BoundedProtocol, bounded_protocol
 from service.images.signing import SigningSetupError
 from service.memory import keep_freed_memory
 from service.settings import Settings
 from service.telemetry.logs import configure_logging
 from service.telemetry.tracing import TracingSetupError, configure_tracing
 
+_TICKS_A_SECOND: Final = 10
+
 
 class GatewayServer(uvicorn.Server):
-    """Stops in order: readiness first, then the port, then what is in flight finishes."""
+    """Stops in order: readiness first, then the port, then what is in flight finishes.
+
+    Meanwhile it closes connections whose clients do not read their answers.
+    """
 
     def __init__(self, config: uvicorn.Config, app: FastAPI, drain_seconds: float) -> None:
         super().__init__(config)
         self._app = app
+        app.state.metrics.connections.set_function(lambda: len(self.server_state.connections))
         self._drain_seconds = drain_seconds
         self._close_at = math.inf
 
@@ -42,8 +49,13 @@ class GatewayServer(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Called by uvicorn ten times a second; True ends its main loop."""
-        if monotonic() >= self._close_at:
+        now = monotonic()
+        if now >= self._close_at:
             self.should_exit = True
+        if counter % _TICKS_A_SECOND == 0:
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, BoundedProtocol):
+                    connection.close_if_unread(now)
         return await super().on_tick(counter)
 
 

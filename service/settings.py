@@ -71,6 +71,18 @@ class Settings(BaseSettings):
     receive_timeout_seconds: float = Field(
         30.0, gt=0, description="How long a request's headers may take to arrive, and then its body (408)."
     )
+    send_timeout_seconds: float = Field(
+        60.0,
+        gt=0,
+        description="How long a client may read nothing of an answer that waits for it; its connection is"
+        " closed then.",
+    )
+    max_connections: int = Field(
+        500,
+        gt=0,
+        description="Connections at a time; calls on those beyond it get 503, except for health and metrics."
+        " Each is a file descriptor (`ulimit -n`).",
+    )
     max_images_per_request: int = Field(64, gt=0, description="Most images one generate call may ask for.")
     max_image_pixels: int = Field(
         16 << 20,

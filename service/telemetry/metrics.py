@@ -69,6 +69,14 @@ class Metrics:
         self.in_flight = Gauge(
             "ganserve_requests_in_flight", "Requests being worked on.", registry=self.registry
         )
+        self.connections = Gauge(
+            "ganserve_connections", "Connections of clients, idle ones included.", registry=self.registry
+        )
+        self.unread = Counter(
+            "ganserve_unread_connections_total",
+            "Connections closed since the client did not read its answer.",
+            registry=self.registry,
+        )
         self.images = Counter(
             "ganserve_images_total", "Images computed by Triton.", ("model",), registry=self.registry
         )

@@ -1,5 +1,6 @@
 """Clients that send something else than a request, too much of one, or never the end of it."""
 
+import contextlib
 import http.client
 import json
 import socket
@@ -11,6 +12,7 @@ import pytest
 from service.api.errors.problems import PROBLEMS
 from tests.gateway_process import GatewayProcess
 from tests.triton_process import TritonProcess
+from tests.up_process import until
 
 POST = b"POST /v1/generate HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
 
@@ -125,3 +127,89 @@ def test_a_kept_connection_may_rest(impatient: GatewayProcess) -> None:
         time.sleep(pause)
         connection.auto_open = 0  # from now on it must be this connection
     connection.close()
+
+
+@pytest.fixture(scope="module")
+def crowded(triton: TritonProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    log = tmp_path_factory.mktemp("crowded") / "log"
+    process = GatewayProcess(triton.grpc_url, log, send_timeout_seconds=3, max_connections=8)
+    process.wait_ready()
+    yield process
+    process.close()
+
+
+def ask_for_much(gateway: GatewayProcess, calls: int) -> socket.socket:
+    """Asks for raw pixels, more than both sockets can hold, and reads none of them."""
+    connection = socket.create_connection(("127.0.0.1", gateway.port), timeout=20)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)
+    body = json.dumps({"model": "terrain", "seeds": [1] * 64}).encode()
+    head = POST + b"accept: application/x-npy\r\n"
+    once = head + b"content-length: %d\r\n\r\n" % len(body) + body
+    for _ in range(calls):  # each answer has 64 × 64 × 64 × 3 bytes
+        connection.sendall(once)
+    return connection
+
+
+def metric(gateway: GatewayProcess, name: str) -> float:
+    with gateway.client() as client:
+        (line,) = (ln for ln in client.get("/metrics").text.splitlines() if ln.startswith(f"{name} "))
+    return float(line.split()[1])
+
+
+def test_a_client_that_never_reads_loses_its_connection(crowded: GatewayProcess) -> None:
+    before = metric(crowded, "ganserve_unread_connections_total")
+    with ask_for_much(crowded, 12):
+        until(lambda: metric(crowded, "ganserve_connections") >= 2, 10)
+        until(lambda: metric(crowded, "ganserve_unread_connections_total") == before + 1, 20)
+        until(lambda: metric(crowded, "ganserve_connections") == 1, 10)  # the one that asks
+    assert "bytes were not read" in crowded.log()
+
+
+def test_a_client_that_reads_slowly_gets_all_of_its_answer(crowded: GatewayProcess) -> None:
+    before = metric(crowded, "ganserve_unread_connections_total")
+    with ask_for_much(crowded, 12) as connection:
+        received, started = 0, time.monotonic()
+        while received < 12 * 64 * 64 * 64 * 3:
+            data = connection.recv(1 << 18)
+            assert data
+            received += len(data)
+            time.sleep(len(data) / 2e6)  # all of it takes longer than the time for which it may read nothing
+    assert time.monotonic() - started > 4
+    assert metric(crowded, "ganserve_unread_connections_total") == before
+
+
+def test_one_connection_too_many_is_told_so(crowded: GatewayProcess) -> None:
+    request = b"HEAD /v1/models/toy HTTP/1.1\r\nhost: localhost\r\n\r\n"
+    with contextlib.ExitStack() as stack:
+        held = []
+        for _ in range(8):
+            held.append(stack.enter_context(socket.create_connection(("127.0.0.1", crowded.port), 10)))
+            held[-1].sendall(request)
+            assert held[-1].recv(1 << 16).startswith(b"HTTP/1.1 200 ")
+        answer = exchange(crowded, request.replace(b"HEAD", b"GET"))
+        assert_problem(answer, "too-many-connections")
+        assert b"\r\nretry-after: 2\r\n" in answer
+        for path in ("/healthz", "/readyz", "/metrics"):
+            with crowded.client() as client:
+                assert client.get(path).status_code == 200
+        assert metric(crowded, "ganserve_connections") == 9
+        held[0].sendall(request)  # those that were there before are served on
+        assert held[0].recv(1 << 16).startswith(b"HTTP/1.1 200 ")
+        waiting = stack.enter_context(socket.create_connection(("127.0.0.1", crowded.port), 10))
+        for one in held[:2]:
+            one.close()
+        until(lambda: metric(crowded, "ganserve_connections") == 8, 10)  # with the one that asks
+        waiting.sendall(request)  # there is room now
+        assert waiting.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
+    until(lambda: metric(crowded, "ganserve_connections") == 1, 10)
+    with crowded.client() as client:
+        text = client.get("/metrics").text
+    assert 'ganserve_requests_total{model="",operation="other",outcome="too-many-connections"} 1.0' in text
+
+
+def test_a_flood_of_connections_is_closed_unheard(crowded: GatewayProcess) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(8 + 100):
+            stack.enter_context(socket.create_connection(("127.0.0.1", crowded.port), 10))
+        assert exchange(crowded, b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n") == b""
+    until(lambda: metric(crowded, "ganserve_connections") == 1, 10)

@@ -11,7 +11,13 @@ from service.settings import Settings
 
 SERVICE = Path(__file__).parents[2] / "service"
 # Of these no call is to blame: they are answered before one is known.
-WITHOUT_CALL = {"malformed-request", "head-too-large", "method-not-allowed", "too-many-files"}
+WITHOUT_CALL = {
+    "malformed-request",
+    "head-too-large",
+    "method-not-allowed",
+    "too-many-connections",
+    "too-many-files",
+}
 
 
 def first_arguments(tree: ast.AST) -> set[str]:

@@ -237,6 +237,13 @@ PROBLEMS: Final[Mapping[str, ProblemType]] = {
             "The model's queue is full; `Retry-After` is computed from its length and what an image takes.",
         ),
         ProblemType(
+            "too-many-connections",
+            "Too many connections",
+            503,
+            "`limit` says how many there may be at a time; this one is closed; `Retry-After` says when to "
+            "try again.",
+        ),
+        ProblemType(
             "triton-unavailable",
             "The inference server is away",
             503,
