@@ -11,6 +11,8 @@ from service.client.asynchronous import AsyncClient
 from service.client.call import ImageFormat, ImageSource, Noise, Source
 from service.client.endpoint import DEFAULT_URL
 from service.client.errors import ClientError, ProblemError, UnexpectedAnswerError, UnreachableError
+from service.client.job_results import ItemOutput, Job, JobCounts, JobEvent, JobItem, SavedFile
+from service.client.multipart import FileChangedError, NamedFile
 from service.client.results import (
     File,
     Frame,
@@ -29,15 +31,23 @@ __all__ = [
     "Client",
     "ClientError",
     "File",
+    "FileChangedError",
     "Frame",
     "GeneratedImage",
     "ImageFormat",
     "ImageSource",
+    "ItemOutput",
+    "Job",
+    "JobCounts",
+    "JobEvent",
+    "JobItem",
     "Latent",
     "MixedImage",
     "ModelCard",
+    "NamedFile",
     "Noise",
     "ProblemError",
+    "SavedFile",
     "Source",
     "Styles",
     "UnexpectedAnswerError",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from os import PathLike
@@ -14,6 +15,7 @@ from typing import IO, Any, Generic, Literal, Protocol, TypeVar, runtime_checkab
 import httpx
 
 from service.client.errors import UnexpectedAnswerError
+from service.client.multipart import Multipart, Parts
 from service.client.results import Latent, Styles
 
 ImageFormat = Literal["png", "jpeg", "webp"]
@@ -26,6 +28,8 @@ Item = TypeVar("Item")
 
 # The server is to say that the time is over; whoever hangs up just before never learns why.
 _GRACE_SECONDS = 5.0
+_FIRST_POLL_SECONDS = 0.2
+_LONGEST_POLL_SECONDS = 3.0
 
 
 @runtime_checkable
@@ -52,6 +56,8 @@ class Call(Generic[Result]):
         body: JSON; without what is None.
         form: Text fields that go beside an image.
         image: Sent with `form`.
+        parts: Sent instead, read from disk while they are.
+        headers: Besides those of every call.
         accept: Which kind of answer.
         wait: Longest time that the server may take, in seconds.
         repeatable: Whether a call that got no answer may be sent again.
@@ -64,29 +70,37 @@ class Call(Generic[Result]):
     body: Mapping[str, Any] | None = None
     form: Mapping[str, Any] | None = None
     image: ImageSource | None = None
+    parts: Parts | None = None
+    headers: Mapping[str, str] | None = None
     accept: str | None = None
     wait: float | None = None
     repeatable: bool = True
 
-    def load(self) -> bytes | None:
-        """The image to send, which may have to be read from disk.
+    def load(self) -> bytes | Multipart | None:
+        """What is sent from disk: an image, or files of which only the sizes are looked at yet.
 
         Raises:
-            OSError: The file cannot be read.
+            OSError: A file cannot be read.
         """
+        if self.parts is not None:
+            return Multipart(self.parts)
         return None if self.image is None else _read(self.image)
 
-    def request(self, client: httpx.Client | httpx.AsyncClient, image: bytes | None) -> httpx.Request:
+    def request(
+        self, client: httpx.Client | httpx.AsyncClient, loaded: bytes | Multipart | None
+    ) -> httpx.Request:
         """What is sent.
 
         Args:
             client: Who sends it.
-            image: What `load` returned.
+            loaded: What `load` returned.
 
         Returns:
             The request.
         """
-        headers = {} if self.accept is None else {"accept": self.accept}
+        headers = dict(self.headers or {})
+        if self.accept is not None:
+            headers["accept"] = self.accept
         timeout = client.timeout
         if self.wait is not None:
             seconds = max(1, math.ceil(self.wait))
@@ -98,8 +112,11 @@ class Call(Generic[Result]):
         sent: dict[str, Any] = {}
         if self.body is not None:
             sent["json"] = given(self.body)
-        if image is not None:
-            sent["files"] = {"image": image}
+        if isinstance(loaded, Multipart):
+            headers |= loaded.headers
+            sent["content"] = loaded.blocks() if isinstance(client, httpx.Client) else loaded.async_blocks()
+        elif loaded is not None:
+            sent["files"] = {"image": loaded}
             sent["data"] = {name: _text(value) for name, value in given(self.form or {}).items()}
         if self.query is not None:
             sent["params"] = given(self.query)
@@ -138,6 +155,92 @@ class Stream(Generic[Item]):
     call: Call[None]
     event: str
     item: Callable[[Mapping[str, Any], str], Item]
+
+
+@dataclass(frozen=True)
+class Pages(Generic[Item]):
+    """Calls for a list that is answered in pages.
+
+    Attributes:
+        call: For the page at a cursor; None is the first.
+    """
+
+    call: Callable[[str | None], Call[Page[Item]]]
+
+
+@dataclass(frozen=True)
+class Page(Generic[Item]):
+    """One page of a list.
+
+    Attributes:
+        items: In the list's order.
+        next: Cursor of the next page; None for the last.
+    """
+
+    items: Sequence[Item]
+    next: str | None
+
+
+@dataclass(frozen=True)
+class Download:
+    """One call whose answer is written to a file while it arrives.
+
+    Attributes:
+        call: What is sent.
+        path: The file.
+        staging: Folder for the unfinished file; None for that of `path`.
+    """
+
+    call: Call[None]
+    path: Path
+    staging: Path | None = None
+
+
+@dataclass(frozen=True)
+class Follow(Generic[Item]):
+    """Events that are followed to their end, over as many connections as that takes.
+
+    Attributes:
+        call: For what comes after an event's id; None is everything.
+        items: Makes an item of an event's name, id and data; events of other names are passed over.
+        after: The id to begin after.
+    """
+
+    call: Callable[[str | None], Call[None]]
+    items: Mapping[str, Callable[[str, Mapping[str, Any]], Item]]
+    after: str | None = None
+
+
+@dataclass(frozen=True)
+class Poll(Generic[Result]):
+    """A call that is made again until its result is the one that is waited for.
+
+    Attributes:
+        call: What is sent.
+        reached: Whether this is it.
+        seconds: How long to wait at most; None for as long as it takes.
+        what: What is waited for, in words.
+    """
+
+    call: Call[Result]
+    reached: Callable[[Result], bool]
+    seconds: float | None
+    what: str
+
+    def pauses(self) -> Iterator[float]:
+        """Seconds to wait before each further call.
+
+        Raises:
+            TimeoutError: The time is over.
+        """
+        deadline = math.inf if self.seconds is None else time.monotonic() + self.seconds
+        pause = _FIRST_POLL_SECONDS
+        while True:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError(f"{self.what} has not come about within {self.seconds:g} s")
+            yield min(pause, left)
+            pause = min(1.5 * pause, _LONGEST_POLL_SECONDS)
 
 
 def given(values: Mapping[str, Any]) -> dict[str, Any]:

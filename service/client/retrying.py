@@ -82,6 +82,20 @@ class Attempts:
             return pause
         raise UnreachableError(f"no answer from {self._url}: {error or type(error).__name__}") from error
 
+    def after_break(self) -> float:
+        """How long to wait, in seconds, before events are followed on a new connection.
+
+        Returns:
+            Seconds.
+
+        Raises:
+            UnreachableError: There was nothing new for too long.
+        """
+        pause = self._next(None)
+        if pause is None:
+            raise UnreachableError(f"{self._url} stopped answering: the stream ended early")
+        return pause
+
     def _next(self, asked: float | None) -> float | None:
         """The next pause; None if there is no time for it."""
         # Everyone who was refused at once must not come back at once.
