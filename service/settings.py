@@ -394,6 +394,7 @@ class Settings(BaseSettings):
     triton_metrics_port: int = Field(
         8002, ge=1, le=65535, description="Port of the embedded Triton's metrics."
     )
+    run_worker: bool = Field(True, description="Whether `ganserve up` runs a worker for batch jobs as well.")
     start_timeout_seconds: float = Field(120.0, gt=0, description="How long a start may take until ready.")
     stop_timeout_seconds: float = Field(
         40.0,

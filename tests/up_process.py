@@ -29,6 +29,7 @@ class Up:
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = log
         ports = {"": self.port, "triton-grpc-": grpc_port, "triton-http-": self.http_port}
+        environment = {"GANSERVE_STATE_FOLDER": f"{log}.state", **environment}
         with log.open("wb") as output:
             self.process = subprocess.Popen(
                 [
@@ -104,6 +105,8 @@ class Up:
 
     def _role(self, process: psutil.Process) -> str:
         command = process.cmdline() or [""]  # one that has just ended has none
+        if command[-1] == "worker":
+            return "worker"
         names = {"tritonserver": "triton", "triton_python_backend_stub": "model", "": "ended"}
         return names.get(Path(command[0]).name, "gateway")
 

@@ -40,9 +40,15 @@ def up(
         Path | None,
         typer.Option(help="File of API keys; `ganserve keys` makes them.", show_default="nobody needs a key"),
     ] = None,
+    worker: Annotated[
+        bool | None,
+        typer.Option(
+            "--worker/--no-worker", help="Run a worker for batch jobs too.", show_default="--worker"
+        ),
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Print Triton's log too.")] = False,
 ) -> None:
-    """Start Triton and the gateway on this machine; Ctrl-C stops both."""
+    """Start Triton, the gateway and a worker for batch jobs on this machine; Ctrl-C stops all."""
     flags: dict[str, Any] = {
         "model_repository": models,
         "host": host,
@@ -51,6 +57,7 @@ def up(
         "triton_http_port": triton_http_port,
         "triton_metrics_port": triton_metrics_port,
         "keys_file": None if keys_file is None else keys_file.absolute(),
+        "run_worker": worker,
     }
     # JSON lines are for log collectors; a person at a terminal gets text, unless told otherwise.
     settings = _settings({"log_format": "console"} if sys.stdout.isatty() else {}, flags)
@@ -76,6 +83,46 @@ def gateway() -> None:
     from service.server import serve
 
     serve(settings)
+
+
+def worker() -> None:
+    """Run a worker, which does the items of batch jobs; any number of them, on any machines.
+
+    It needs the gateway's database (GANSERVE_DATABASE_URL), the storage of jobs' files
+    (GANSERVE_ARTIFACTS_URL) and Triton (GANSERVE_TRITON_URL); with SQLite and a folder, gateway and workers
+    share one machine. It does GANSERVE_WORKER_CONCURRENCY images at a time. SIGTERM has it finish those and
+    end; what a worker leaves that is killed is taken up by others after GANSERVE_WORKER_LEASE_SECONDS.
+    `ganserve up` runs one by itself.
+
+    Everything is set by environment variables GANSERVE_….
+    """
+    settings = _settings({"log_format": "console"} if sys.stdout.isatty() else {}, {})
+    from service.jobs.worker import run
+
+    run(settings)
+
+
+def migrate() -> None:
+    """Make the tables of batch jobs, or bring them up to date, and end.
+
+    Gateways and workers do so themselves when they start. This is for those who want to do it before, with an
+    account that may change tables. Several at a time do no harm.
+    """
+    settings = _settings({}, {})
+    from service.jobs.database import DatabaseAwayError, DatabaseSetupError
+    from service.jobs.setup import open_database
+
+    try:
+        database = open_database(settings)
+        try:
+            database.migrate()
+        finally:
+            database.close()
+    except DatabaseAwayError as error:
+        fail(f"The database cannot be reached: {error}.")
+    except DatabaseSetupError as error:
+        fail(str(error))
+    print("The tables of batch jobs are up to date.")
 
 
 def _settings(defaults: dict[str, Any], flags: dict[str, Any]) -> Settings:

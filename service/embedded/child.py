@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 _PR_SET_PDEATHSIG = 1
 _KEPT_LINES = 200
+_REPORTED_LINES = 20
 _LONGEST_LINE = 1 << 20
 # After the process has ended, how long its helpers may keep the pipe open before reading stops.
 _DRAIN_SECONDS = 0.5
@@ -118,6 +119,13 @@ class ChildProcess:
     def last_lines(self, count: int) -> list[str]:
         """The last lines of its output, at most `count`."""
         return list(self._lines)[-count:]
+
+    def last_output(self) -> str:
+        """What it printed last, as a report of its end has it."""
+        lines = self.last_lines(_REPORTED_LINES)
+        if not lines:
+            return f"{self.name} had printed nothing."
+        return "\n".join([f"{self.name} printed last:", *(f"    {line}" for line in lines)])
 
     def how_it_ended(self) -> str:
         """The end in words: the exit code, or the signal's name."""

@@ -1,33 +1,33 @@
-"""`ganserve up`: Triton and the gateway as children of one process that starts, watches and stops them."""
+"""`ganserve up`: Triton, the gateway and a worker, started, watched and stopped by one process."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
-import os
 import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import httpx
-from pydantic import SecretStr
 
-from service.embedded import model_processes, preflight
+from service.embedded import model_processes, preflight, worker_child
 from service.embedded.announcement import announcement, bracketed
 from service.embedded.child import ChildProcess
+from service.embedded.environment import child_environment, worker_environment
 from service.embedded.loading import Loading, index_of, loading_of, watched
 from service.embedded.tritonserver import ADDRESS, Launch, RunDirectory, remove_leftovers
 from service.settings import Settings
 
 GATEWAY_COMMAND = (sys.executable, "-m", "service.cli", "gateway")
+WORKER_COMMAND = (sys.executable, "-m", "service.cli", "worker")
 
+_TRITON = "Triton"
 _POLL_SECONDS = 0.05
 _PROBE_TIMEOUT_SECONDS = 5.0
-_REPORTED_LINES = 20
 _LONGEST_BACKOFF_SECONDS = 5.0
 
 
@@ -36,11 +36,12 @@ class SupervisorError(Exception):
 
 
 class Supervisor:
-    """Runs the embedded Triton and the gateway until it is told to stop or cannot go on.
+    """Runs the embedded Triton, the gateway and a worker until it is told to stop or cannot go on.
 
     A crash of the gateway, or of Triton before everything was ready, ends the run. A later crash of Triton,
     or of one of its model processes, is announced and answered by a restart of Triton while the gateway stays
-    up and reports itself not ready. What was unloaded before the crash stays so.
+    up and reports itself not ready. What was unloaded before the crash stays so. The worker is started when
+    everything is ready, and again after each crash; it never stops the rest.
     """
 
     def __init__(
@@ -48,20 +49,23 @@ class Supervisor:
         settings: Settings,
         *,
         gateway_command: Sequence[str] = GATEWAY_COMMAND,
+        worker_command: Sequence[str] = WORKER_COMMAND,
         say: Callable[[str], None] = print,
         verbose: bool = False,
     ) -> None:
         """Take what is needed; nothing is started yet.
 
         Args:
-            settings: Ports, folders, timeouts; handed on to the gateway as it is.
+            settings: Ports, folders, timeouts; handed on to gateway and worker as they are.
             gateway_command: What to run as the gateway.
+            worker_command: What to run as the worker.
             say: Prints one message, or one line of a child's output.
             verbose: Whether Triton's log is printed as well.
         """
         self._settings = settings
         self._triton_url = f"http://{ADDRESS}:{settings.triton_http_port}"
         self._gateway_command = tuple(gateway_command)
+        self._worker_command = tuple(worker_command)
         self._say = say
         self._verbose = verbose
         self._children: list[ChildProcess] = []
@@ -107,9 +111,7 @@ class Supervisor:
                     supervision.cancel()
                     await asyncio.wait({supervision})
         finally:
-            # The gateway first: it answers what it has accepted while Triton still computes.
-            for child in reversed(self._children):
-                await child.stop(self._settings.stop_timeout_seconds)
+            await self._stop_children()
             directory.remove()
 
     async def _supervise(self, directory: RunDirectory, http: httpx.AsyncClient) -> None:
@@ -118,6 +120,12 @@ class Supervisor:
         gateway = await self._start_gateway()
         await self._until_ready(http, triton, gateway)
         await self._announce(http, time.monotonic() - started)
+        async with self._worker_kept_running():
+            await self._answer_crashes(directory, http, triton, gateway)
+
+    async def _answer_crashes(
+        self, directory: RunDirectory, http: httpx.AsyncClient, triton: ChildProcess, gateway: ChildProcess
+    ) -> None:
         crashes: deque[float] = deque()
         while True:
             reason = await self._until_crash(http, triton, gateway)
@@ -153,7 +161,7 @@ class Supervisor:
                 raise _crash(gateway)
             if triton.ended.done():
                 return _crash(triton)
-            return SupervisorError(f"A model process of Triton {await model_crash}. {_last_output(triton)}")
+            return SupervisorError(f"A model process of Triton {await model_crash}. {triton.last_output()}")
         finally:
             model_crash.cancel()
             watching.cancel()
@@ -188,7 +196,7 @@ class Supervisor:
         models = None if self._loading is None else self._loading.wanted
         self._launch = directory.launch(self._settings, verbose=self._verbose, models=models)
         return await self._start(
-            "Triton",
+            _TRITON,
             self._launch.command,
             self._launch.environment,
             forward="triton  | " if self._verbose else None,
@@ -200,12 +208,59 @@ class Supervisor:
         return await self._start(
             "The gateway",
             self._gateway_command,
-            gateway_environment(self._settings),
+            child_environment(self._settings),
             forward="gateway | ",
             parent_death_signal=signal.SIGKILL,
         )
 
+    @contextlib.asynccontextmanager
+    async def _worker_kept_running(self) -> AsyncIterator[None]:
+        """Starts the worker, and again when it ends; it is left running, for `_stop_children`."""
+        if not self._settings.run_worker:
+            yield
+            return
+
+        async def start() -> ChildProcess:
+            return await self._spawn(
+                "The worker",
+                self._worker_command,
+                worker_environment(self._settings),
+                forward="worker  | ",
+                parent_death_signal=signal.SIGKILL,
+            )
+
+        keeping = asyncio.create_task(worker_child.keep_running(start, self._children.remove, self._say))
+        try:
+            yield
+        finally:
+            keeping.cancel()
+            await asyncio.wait({keeping})
+
+    async def _stop_children(self) -> None:
+        """The worker and the gateway first: they finish what they have begun while Triton still computes."""
+        seconds = self._settings.stop_timeout_seconds
+        clients = [child for child in reversed(self._children) if child.name != _TRITON]
+        await asyncio.gather(*(child.stop(seconds) for child in clients))
+        for child in self._children:
+            await child.stop(seconds)
+
     async def _start(
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: dict[str, str],
+        *,
+        forward: str | None,
+        parent_death_signal: signal.Signals,
+    ) -> ChildProcess:
+        try:
+            return await self._spawn(
+                name, command, environment, forward=forward, parent_death_signal=parent_death_signal
+            )
+        except OSError as error:
+            raise SupervisorError(f"{name} cannot be started: {command[0]}: {error.strerror}.") from None
+
+    async def _spawn(
         self,
         name: str,
         command: Sequence[str],
@@ -217,16 +272,13 @@ class Supervisor:
         def say(line: str) -> None:
             self._say(f"{forward}{line}")
 
-        try:
-            child = await ChildProcess.start(
-                name,
-                command,
-                environment,
-                forward=None if forward is None else say,
-                parent_death_signal=parent_death_signal,
-            )
-        except OSError as error:
-            raise SupervisorError(f"{name} cannot be started: {command[0]}: {error.strerror}.") from None
+        child = await ChildProcess.start(
+            name,
+            command,
+            environment,
+            forward=None if forward is None else say,
+            parent_death_signal=parent_death_signal,
+        )
         self._children.append(child)
         return child
 
@@ -259,7 +311,7 @@ class Supervisor:
                 raise SupervisorError(
                     f"Nothing was ready after {self._settings.start_timeout_seconds:g} s "
                     f"(GANSERVE_START_TIMEOUT_SECONDS). {self._not_ready}\n"
-                    + "\n".join(_last_output(c) for c in (triton, gateway))
+                    + "\n".join(c.last_output() for c in (triton, gateway))
                 )
             await probing
         finally:
@@ -313,29 +365,6 @@ class Supervisor:
         self._say(announcement(self._settings, cards, seconds))
 
 
-def gateway_environment(settings: Settings) -> dict[str, str]:
-    """The environment in which a gateway reads the same settings, and finds the embedded Triton."""
-    environment = dict(os.environ)
-    for name in settings.model_fields_set:
-        value = getattr(settings, name)
-        if value is None:
-            continue
-        if isinstance(value, SecretStr):
-            text = value.get_secret_value()
-        elif isinstance(value, (list, dict, tuple, set, frozenset)):
-            text = settings.model_dump_json(include={name}).split(":", 1)[1][:-1]
-        else:
-            text = str(value)
-        environment[f"GANSERVE_{name.upper()}"] = text
-    environment["GANSERVE_TRITON_URL"] = f"{ADDRESS}:{settings.triton_grpc_port}"
-    if "drain_seconds" not in settings.model_fields_set:
-        environment["GANSERVE_DRAIN_SECONDS"] = "0"  # no balancer looks at this one
-    if "log_format" not in settings.model_fields_set and sys.stdout.isatty():
-        environment["GANSERVE_LOG_FORMAT"] = "console"  # somebody reads along
-    environment["PYTHONUNBUFFERED"] = "1"
-    return environment
-
-
 def _reachable_url(settings: Settings) -> str:
     wildcard = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
     return f"http://{bracketed(wildcard.get(settings.host, settings.host))}:{settings.port}"
@@ -352,11 +381,4 @@ async def _until_ok(http: httpx.AsyncClient, url: str) -> None:
 
 
 def _crash(child: ChildProcess) -> SupervisorError:
-    return SupervisorError(f"{child.name} {child.how_it_ended()}. {_last_output(child)}")
-
-
-def _last_output(child: ChildProcess) -> str:
-    lines = child.last_lines(_REPORTED_LINES)
-    if not lines:
-        return f"{child.name} had printed nothing."
-    return "\n".join([f"{child.name} printed last:", *(f"    {line}" for line in lines)])
+    return SupervisorError(f"{child.name} {child.how_it_ended()}. {child.last_output()}")

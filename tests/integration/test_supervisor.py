@@ -56,7 +56,8 @@ def test_serves_and_stops_without_a_trace(up: Callable[..., Up], number: signal.
     assert "toy (generator, 16×16)" in running.output
     image = running.image()
     assert (image.status_code, image.headers["content-type"]) == (200, "image/png")
-    assert running.family().keys() == {"triton", "model", "gateway"}
+    running.wait_for("worker started")
+    assert running.family().keys() == {"triton", "model", "gateway", "worker"}
     (folder,) = Path(tempfile.gettempdir()).glob("ganserve-*")
     assert list(Path("/dev/shm").glob(f"{folder.name}-*"))
     running.process.send_signal(number)
@@ -226,6 +227,31 @@ def test_a_killed_gateway_stops_everything(up: Callable[..., Up]) -> None:
     assert running.wait_for_exit() == 1
     assert "The gateway was killed by SIGKILL. The gateway printed last:" in running.output
     assert_nothing_is_left(running)
+
+
+def test_a_killed_worker_is_announced_and_restarted_and_the_rest_goes_on(up: Callable[..., Up]) -> None:
+    running = up().wait_until_ready()
+    running.wait_for("worker started")
+    before = running.family()
+    before["worker"].send_signal(signal.SIGKILL)
+    running.wait_for("The worker was killed by SIGKILL. The worker printed last:")
+    running.wait_for("Starting it again in 0.5 s; batch jobs wait, everything else goes on.")
+    said = running.output.count("worker started")  # the report of the end repeats it
+    until(lambda: running.output.count("worker started") > said)
+    after = running.family()
+    assert after["worker"].pid != before["worker"].pid
+    assert (after["gateway"].pid, after["triton"].pid) == (before["gateway"].pid, before["triton"].pid)
+    assert running.image().status_code == 200
+    running.process.send_signal(signal.SIGTERM)
+    assert running.wait_for_exit() == 0
+    assert "worker stopped" in running.output, "it was not given the time to end"
+    assert_nothing_is_left(running)
+
+
+def test_without_a_worker(up: Callable[..., Up]) -> None:
+    running = up("--no-worker").wait_until_ready()
+    time.sleep(1)
+    assert running.family().keys() == {"triton", "model", "gateway"}
 
 
 def test_nothing_outlives_a_killed_supervisor(up: Callable[..., Up]) -> None:
