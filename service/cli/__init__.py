@@ -7,6 +7,7 @@ run with the base dependencies alone.
 import typer
 
 from service.cli import animate, generate, keys, mix, models, serving, uploads, verify
+from service.cli.batch_jobs import commands as batch_jobs
 
 app = typer.Typer(
     name="ganserve",
@@ -27,6 +28,7 @@ def _examples(*lines: str) -> str:
 _SERVER = "Servers"
 _IMAGES = "Images"
 _MODELS = "Models"
+_JOBS = "Batch jobs"
 
 app.command(
     rich_help_panel=_SERVER,
@@ -42,6 +44,18 @@ app.command(
         "GANSERVE_TRITON_URL=triton:8001 ganserve gateway"
     ),
 )(serving.gateway)
+app.command(
+    rich_help_panel=_SERVER,
+    epilog=_examples(
+        "GANSERVE_DATABASE_URL=postgresql://ganserve@db/jobs GANSERVE_ARTIFACTS_URL=s3://bucket/jobs "
+        "GANSERVE_TRITON_URL=triton:8001 ganserve worker",
+        "GANSERVE_WORKER_CONCURRENCY=16 GANSERVE_WORKER_PORT=8090 ganserve worker",
+    ),
+)(serving.worker)
+app.command(
+    rich_help_panel=_SERVER,
+    epilog=_examples("GANSERVE_DATABASE_URL=postgresql://owner@db/jobs ganserve migrate"),
+)(serving.migrate)
 app.add_typer(keys.app, name="keys", rich_help_panel=_SERVER)
 
 app.command(
@@ -86,6 +100,8 @@ app.command(
         "ganserve upscale 'photos/**/*.jpg' --model photo-x4 --scale 2.5 --format webp --out large",
     ),
 )(uploads.upscale)
+
+app.add_typer(batch_jobs.app, name="batch", rich_help_panel=_JOBS)
 
 app.command(
     rich_help_panel=_IMAGES,

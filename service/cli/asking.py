@@ -71,6 +71,24 @@ def sentence(url: str, error: ClientError) -> str:
     return f"{text}."
 
 
+def check_model(url: str, model: str, kind: str) -> None:
+    """Ends the command with a sentence if a model is not there, or of another kind.
+
+    One sentence now is better than the same for each image.
+
+    Args:
+        url: Of the gateway.
+        model: Name of the model.
+        kind: `generator`, `translator` or `upscaler`.
+    """
+    with connected(url) as client:
+        card = client.model(model)
+        if card.kind != kind:
+            fitting = [one.name for one in client.models() if one.kind == kind]
+            hint = f"give one of these: {', '.join(fitting)}" if fitting else "none is served"
+            fail(f"{model} is a {card.kind}, no {kind}; {hint}.")
+
+
 @contextmanager
 def writing_to(path: Path) -> Iterator[None]:
     """Ends the command with a sentence if files cannot be written.

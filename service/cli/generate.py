@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -30,6 +29,7 @@ from service.cli.options import (
     noise_of,
     seeds_of,
     styling_of,
+    variant_of,
 )
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def generate(
         "sign": sign,
         "wait": wait,
     }
-    name = model + _variant(label, styling["edits"])
+    name = model + variant_of(label, styling["edits"])
     with connected(url) as client:
         if save_ws is not None and not already_there(save_ws, overwrite=overwrite):
             with writing_to(save_ws):
@@ -147,13 +147,6 @@ def _batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
 
 def _source_name(index: int, source: int | Styles) -> str:
     return f"seed{source:04}" if isinstance(source, int) else f"ws{index:04}"
-
-
-def _variant(label: str | None, edits: dict[str, float] | None) -> str:
-    """What tells files of one seed apart that differ in label or edits."""
-    parts = [] if label is None else [label]
-    parts += [f"{name}{amount:+g}" for name, amount in (edits or {}).items()]
-    return "".join(f"-{re.sub(r'[^A-Za-z0-9+.-]+', '_', part)}" for part in parts)
 
 
 def _read_styles(path: Path) -> list[Styles]:

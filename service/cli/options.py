@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -153,6 +155,21 @@ def styling_of(
         "label": label,
         "edits": edits_of(edit),
     }
+
+
+def variant_of(label: str | None, edits: Mapping[str, float] | None) -> str:
+    """What tells names of files of one seed apart that differ in label or edits.
+
+    Args:
+        label: As typed.
+        edits: Amount by name of a direction.
+
+    Returns:
+        Empty without either.
+    """
+    parts = [] if label is None else [label]
+    parts += [f"{name}{amount:+g}" for name, amount in (edits or {}).items()]
+    return "".join(f"-{re.sub(r'[^A-Za-z0-9+.-]+', '_', part)}" for part in parts)
 
 
 def seeds_of(text: str, option: str, *, repeats: bool = False) -> list[int]:

@@ -25,13 +25,22 @@ class _RateColumn(ProgressColumn):
         return Text(text, style="progress.remaining")
 
 
+class _FailedColumn(ProgressColumn):
+    """How many failed, if any did."""
+
+    def render(self, task: Task) -> Text:
+        failed = task.fields.get("failed", 0)
+        return Text(f"{failed:,} failed", style="red") if failed else Text("")
+
+
 def progress_bar() -> Progress:
-    """A bar with count, rate and the time that is left."""
+    """A bar with count, rate, the time that is left, and the task's field `failed`."""
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         _RateColumn(),
+        _FailedColumn(),
         console=Console(stderr=True),
     )
 

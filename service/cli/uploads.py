@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.cli.asking import connected, fail, summary
+from service.cli.asking import check_model, summary
 from service.cli.options import (
     DEFAULT_URL,
     FileFormat,
@@ -24,7 +24,7 @@ from service.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from service.cli.batch import Send
+    from service.cli.sending import Send
     from service.client import AsyncClient, File
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -170,9 +170,9 @@ def _run(
 ) -> None:
     import asyncio
 
-    from service.cli.batch import Outcome, run
     from service.cli.inputs import plan
     from service.cli.progress import print_beside, progress_bar
+    from service.cli.sending import Outcome, run
 
     try:
         planned = plan(inputs, out, format.extension, recursive=recursive)
@@ -182,7 +182,7 @@ def _run(
     kept = len(planned) - len(pending)
     outcome = Outcome()
     if pending:
-        _check_model(url, model, kind)
+        check_model(url, model, kind)
         interrupted = False
         with progress_bar() as progress:
             task = progress.add_task(model, total=len(pending))
@@ -212,13 +212,3 @@ def _run(
             raise typer.Exit(1)
         return
     print(summary(0, kept, out))
-
-
-def _check_model(url: str, model: str, kind: str) -> None:
-    """One sentence now is better than the same for each image."""
-    with connected(url) as client:
-        card = client.model(model)
-        if card.kind != kind:
-            fitting = [one.name for one in client.models() if one.kind == kind]
-            hint = f"give one of these: {', '.join(fitting)}" if fitting else "none is served"
-            fail(f"{model} is a {card.kind}, no {kind}; {hint}.")

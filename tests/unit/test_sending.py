@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from service.cli.batch import Outcome, run
 from service.cli.inputs import Planned
+from service.cli.sending import Outcome, run
 from service.client import AsyncClient, File, ProblemError, UnreachableError
 
 URL = "http://ganserve.test"

@@ -1,0 +1,1 @@
+"""`ganserve batch`: folders and buckets of images, as jobs of the server."""
