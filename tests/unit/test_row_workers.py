@@ -86,6 +86,16 @@ def test_parts_give_what_the_whole_gives() -> None:
 
 
 @pytest.mark.usefixtures("two_cores")
+def test_parts_of_long_rows_are_smaller() -> None:
+    model = Model(seconds=21e-3)
+    workers = make(model)
+    workers(rows(1))
+    assert np.array_equal(workers(rows(8))[0], rows(8)["x"] * 2)
+    assert model.narrow == [2, 2, 2, 2]
+    workers.close()
+
+
+@pytest.mark.usefixtures("two_cores")
 def test_what_costs_little_is_computed_whole() -> None:
     model = Model(seconds=0)
     workers = make(model)

@@ -24,8 +24,11 @@ Compute = Callable[[Feeds], Sequence[Array]]
 
 # A run shorter than this, in all, is not worth waking other threads for.
 _WORTH_SECONDS = 2e-3
-# Memory grows with the rows of a part, and beyond a few so does what a row costs: caches overflow.
+# Most rows of a part. Memory grows with them, and beyond a few so does what a row costs: caches overflow.
+# Rows that take longer than `_LONG_SECONDS` are larger, and waking a thread for two of them costs little.
 _MOST_ROWS = 4
+_MOST_LONG_ROWS = 2
+_LONG_SECONDS = 20e-3
 
 
 class RowWorkers:
@@ -61,9 +64,10 @@ class RowWorkers:
             results = self._wide(feeds)
             self._note(time.thread_time() - began, rows)
             return results
+        most = _MOST_ROWS if self._row_seconds < _LONG_SECONDS else _MOST_LONG_ROWS
         works = [
             self._pool().submit(self._part, {name: array[start:stop] for name, array in feeds.items()})
-            for start, stop in pairwise(_cuts(rows, len(self._cores)))
+            for start, stop in pairwise(_cuts(rows, len(self._cores), most))
         ]
         wait(works)  # for all of them, also where one fails: they read memory that the caller gives back
         done = [work.result() for work in works]
@@ -110,8 +114,8 @@ class RowWorkers:
         return results, seconds
 
 
-def _cuts(rows: int, workers: int) -> list[int]:
+def _cuts(rows: int, workers: int, most: int) -> list[int]:
     """Bounds of parts of nearly the same size, their number a multiple of the workers' where it can be."""
-    rounds = -(-rows // (_MOST_ROWS * workers))
+    rounds = -(-rows // (most * workers))
     parts = min(rows, rounds * workers)
     return [rows * part // parts for part in range(parts + 1)]
