@@ -236,6 +236,12 @@ class Settings(BaseSettings):
     default_deadline_seconds: float = Field(
         30.0, gt=0, description="Deadline of a call that sends no `Prefer: wait=N` (504 beyond it)."
     )
+    deadline_seconds_per_megapixel: float = Field(
+        60.0,
+        ge=0,
+        description="What that deadline grows by for each megapixel of an image sent to translation or"
+        " super-resolution, up to `max_deadline_seconds`. `photo-x4` takes 20 on two busy CPU cores.",
+    )
     max_deadline_seconds: float = Field(600.0, gt=0, description="Longest `Prefer: wait=N` that is honoured.")
     max_message_bytes: int = Field(
         256 << 20, gt=0, description="Largest gRPC message exchanged with Triton, in bytes."

@@ -113,7 +113,8 @@ class AsyncClient:
         Args:
             url: Where the gateway listens.
             key: API key, where one is needed; GANSERVE_API_KEY if left out.
-            timeout: Longest wait for any one answer, in seconds; longer for calls with a longer `wait`.
+            timeout: Longest wait for any one answer, in seconds; longer for calls with a longer `wait`,
+                and 10 minutes for those with an image and no `wait`, since the server gives large ones time.
             retry_seconds: Longest time spent on waiting to repeat one call; 0 never repeats.
             transport: Another way to send requests, as httpx has them.
 

@@ -30,6 +30,8 @@ Item = TypeVar("Item")
 _GRACE_SECONDS = 5.0
 _FIRST_POLL_SECONDS = 0.2
 _LONGEST_POLL_SECONDS = 3.0
+# What servers give large images by default, at most: deadlines grow with the size, which is not known here.
+_LONGEST_UPLOAD_SECONDS = 600.0
 
 
 @runtime_checkable
@@ -102,9 +104,11 @@ class Call(Generic[Result]):
         if self.accept is not None:
             headers["accept"] = self.accept
         timeout = client.timeout
+        seconds = None if self.image is None else _LONGEST_UPLOAD_SECONDS
         if self.wait is not None:
             seconds = max(1, math.ceil(self.wait))
             headers["prefer"] = f"wait={seconds}"
+        if seconds is not None:
             read = None if timeout.read is None else max(timeout.read, seconds + _GRACE_SECONDS)
             timeout = httpx.Timeout(
                 connect=timeout.connect, read=read, write=timeout.write, pool=timeout.pool

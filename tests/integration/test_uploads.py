@@ -152,6 +152,24 @@ def test_a_model_of_another_kind(http: httpx.Client) -> None:
     assert (answer.status_code, answer.json()["type"]) == (404, "/problems/model-not-found")
 
 
+@pytest.mark.parametrize(
+    ("call", "model"), [("super-resolution", "photo-x4"), ("translate", "sketch-to-emoji")]
+)
+def test_the_deadline_grows_with_the_image(
+    start_gateway: Callable[..., GatewayProcess], triton: TritonProcess, call: str, model: str
+) -> None:
+    file = saved(Image.fromarray(np.full((96, 96, 3), 200, np.uint8)), "PNG")
+    for growth, status in ((0, 504), (6000, 200)):  # by 55 s
+        gateway = start_gateway(
+            triton.grpc_url, default_deadline_seconds=0.0001, deadline_seconds_per_megapixel=growth
+        )
+        gateway.wait_ready()
+        with gateway.client() as http:
+            fields = {"model": model} if call == "super-resolution" else {"model": model, "fit": "pad"}
+            answer = http.post(f"/v1/{call}", files={"image": file}, data=fields)
+            assert answer.status_code == status
+
+
 def test_limits(start_gateway: Callable[..., GatewayProcess], triton: TritonProcess) -> None:
     gateway = start_gateway(
         triton.grpc_url,

@@ -285,6 +285,15 @@ def test_how_long_the_server_may_take() -> None:
     assert connect(handler).translate("toy", b"", fit="pad", wait=120.5).bytes == b""
 
 
+def test_an_image_without_a_deadline_is_waited_for_as_long_as_the_server_may_take() -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        assert "prefer" not in request.headers
+        assert request.extensions["timeout"]["read"] == 605
+        return httpx.Response(200, headers=FILE)
+
+    assert connect(handler).upscale("toy", b"").bytes == b""
+
+
 def test_a_date_to_retry_after(pauses: list[float]) -> None:
     date = format_datetime(datetime.now(timezone.utc) + timedelta(seconds=9), usegmt=True)
     answers = iter(

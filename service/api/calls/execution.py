@@ -23,6 +23,7 @@ async def execute(
     *,
     in_thread: Callable[[Made], bool],
     label: str,
+    sent_pixels: int = 0,
 ) -> Response:
     """Carries out a task and renders the result.
 
@@ -33,6 +34,7 @@ async def execute(
         render: Makes the response.
         in_thread: Whether `render` would hold up the event loop.
         label: What `render` encodes to, for metrics.
+        sent_pixels: Of the image that came with the call, whose deadline grows with it.
 
     Returns:
         The response, with the headers every image answer has.
@@ -42,7 +44,7 @@ async def execute(
         ClientDisconnect: If the client hung up; its work is cancelled then.
     """
     services = services_of(request)
-    seconds, headers = allowed_seconds(request, services.settings)
+    seconds, headers = allowed_seconds(request, services.settings, sent_pixels)
     deadline = perf_counter() + seconds
 
     async def attempt() -> Response:

@@ -19,12 +19,15 @@ Result = TypeVar("Result")
 _WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?=$|[,;])", re.IGNORECASE)
 
 
-def allowed_seconds(request: Request, settings: Settings) -> tuple[float, dict[str, str]]:
+def allowed_seconds(
+    request: Request, settings: Settings, sent_pixels: int = 0
+) -> tuple[float, dict[str, str]]:
     """How long a call may take.
 
     Args:
         request: May carry `Prefer: wait=SECONDS` (RFC 7240).
-        settings: The default and the longest.
+        settings: The default, what it grows by, and the longest.
+        sent_pixels: Of the image that came with the call.
 
     Returns:
         Seconds from now, and the response headers that say which preference was applied.
@@ -32,7 +35,9 @@ def allowed_seconds(request: Request, settings: Settings) -> tuple[float, dict[s
     prefer = request.headers.get("prefer")
     asked = _WAIT.search(prefer) if prefer else None
     if asked is None:
-        return settings.default_deadline_seconds, {}
+        grown = settings.deadline_seconds_per_megapixel * sent_pixels / 1e6
+        seconds = min(settings.default_deadline_seconds + grown, settings.max_deadline_seconds)
+        return max(seconds, settings.default_deadline_seconds), {}
     seconds = min(float(asked.group(1)), settings.max_deadline_seconds)
     return seconds, {"preference-applied": f"wait={math.floor(seconds)}"}
 

@@ -30,7 +30,7 @@ async def enlarge_image(request: Request) -> Response:
 
     The image is computed in tiles that overlap as far as the model reaches, so the result is that of the
     whole image in one piece, without seams; a smaller factor than the model's is then reached with Lanczos.
-    Large images take long on a CPU: `Prefer: wait=SECONDS` asks for a later deadline.
+    Large images take long on a CPU, so the deadline grows with them; `Prefer: wait=SECONDS` asks for another.
     """
     services = services_of(request)
     with room_for_upload(request, services):
@@ -55,4 +55,5 @@ async def _enlarged(request: Request, services: Services) -> Response:
         lambda made: file_response(made, image_format, signer),
         in_thread=lambda made: signer is not None,
         label=image_format,
+        sent_pixels=header.width * header.height,
     )

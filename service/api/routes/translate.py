@@ -54,4 +54,5 @@ async def _translated(request: Request, services: Services) -> Response:
         lambda made: file_response(made, image_format, signer),
         in_thread=lambda made: signer is not None,
         label=image_format,
+        sent_pixels=header.width * header.height,
     )
