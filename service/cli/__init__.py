@@ -6,7 +6,7 @@ run with the base dependencies alone.
 
 import typer
 
-from service.cli import animate, generate, keys, mix, models, serving, uploads, verify
+from service.cli import animate, generate, jobs, keys, mix, models, serving, uploads, verify
 from service.cli.batch_jobs import commands as batch_jobs
 
 app = typer.Typer(
@@ -102,6 +102,7 @@ app.command(
 )(uploads.upscale)
 
 app.add_typer(batch_jobs.app, name="batch", rich_help_panel=_JOBS)
+app.add_typer(jobs.app, name="jobs", rich_help_panel=_JOBS)
 
 app.command(
     rich_help_panel=_IMAGES,
