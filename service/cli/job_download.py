@@ -28,11 +28,9 @@ async def fetch_all(client: AsyncClient, job: str, out: Path, *, overwrite: bool
     Raises:
         ClientError: The server refused, or went away.
         OSError: A file cannot be written.
-        ValueError: The server gives a result a name that leads elsewhere, or the results are elsewhere.
+        ValueError: The server gives a result a name that leads elsewhere.
     """
     found = await client.job(job)
-    if found.destination is not None:
-        raise ValueError(f"the results of {job} are in {found.destination}")
     await asyncio.to_thread(out.mkdir, parents=True, exist_ok=True)
     counted = {"fetched": 0, "kept": 0}
     items = client.job_items(job, state="succeeded")

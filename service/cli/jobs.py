@@ -158,7 +158,7 @@ def watch(job: Id, url: Url = DEFAULT_URL) -> None:
     with connected(url) as client:
         found = client.job(job)
         try:
-            with progress_bar() as progress, closing(client.job_events(job)) as events:
+            with progress_bar() as progress, closing(client.job_events(job, items=False)) as events:
                 task = progress.add_task(found.model, total=None)
                 for event in events:
                     if event.job is not None:

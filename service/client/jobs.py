@@ -204,7 +204,7 @@ def job_archive(id: str, path: str | PathLike[str]) -> Download:
     return Download(Call("GET", f"{_path(id)}/archive", _nothing), Path(path))
 
 
-def job_events(id: str, *, after: str | None = None) -> Follow[JobEvent]:
+def job_events(id: str, *, after: str | None = None, items: bool = True) -> Follow[JobEvent]:
     """What changes about a job and its items, as it changes, until the job has ended.
 
     A connection that breaks is made anew, and nothing is missed: an item that changed meanwhile is told of as
@@ -213,6 +213,7 @@ def job_events(id: str, *, after: str | None = None) -> Follow[JobEvent]:
     Args:
         id: Of the job.
         after: The `id` of the last event that is known; everything if left out.
+        items: Whether to be told of items as well, not of the job alone.
 
     Raises:
         UnreachableError: The server was away for longer than `retry_seconds`.
@@ -221,13 +222,16 @@ def job_events(id: str, *, after: str | None = None) -> Follow[JobEvent]:
 
     def call(last: str | None) -> Call[None]:
         headers = {"last-event-id": "0" if last is None else last}
-        return Call("GET", f"{_path(id)}/events", _nothing, headers=headers, accept="text/event-stream")
+        query = None if items else {"items": "false"}
+        return Call(
+            "GET", f"{_path(id)}/events", _nothing, query=query, headers=headers, accept="text/event-stream"
+        )
 
-    items = {
+    made = {
         "job": lambda event, members: JobEvent(event, job=job_of(members)),
         "item": lambda event, members: JobEvent(event, item=item_of(members)),
     }
-    return Follow(call, items, after)
+    return Follow(call, made, after)
 
 
 def wait_for_job(id: str, *, seconds: float | None = None) -> Poll[Job]:
