@@ -1,13 +1,53 @@
-"""Several pieces of work at once: all of them or none, and in order with a bounded lead."""
+"""Several pieces of work at once: all of them or none, in order with a bounded lead, or in a thread."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
-from collections.abc import AsyncGenerator, Coroutine, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
+
+_abandoned: ContextVar[threading.Event | None] = ContextVar("abandoned", default=None)
+
+
+class AbandonedError(Exception):
+    """Nobody waits for this work any more."""
+
+
+async def in_thread(work: Callable[..., Result], *arguments: Any) -> Result:
+    """Runs work in a thread. A thread cannot be cancelled, but work that asks can end early.
+
+    Args:
+        work: Calls `stop_if_abandoned` now and then, as between two images.
+        arguments: Its arguments.
+
+    Returns:
+        What it returned.
+    """
+    abandoned = threading.Event()
+    token = _abandoned.set(abandoned)  # the thread gets a copy of this context
+    try:
+        return await asyncio.to_thread(work, *arguments)
+    except asyncio.CancelledError:
+        abandoned.set()
+        raise
+    finally:
+        _abandoned.reset(token)
+
+
+def stop_if_abandoned() -> None:
+    """Ends work in a thread whose caller was cancelled; elsewhere it does nothing.
+
+    Raises:
+        AbandonedError: Nobody waits for it.
+    """
+    abandoned = _abandoned.get()
+    if abandoned is not None and abandoned.is_set():
+        raise AbandonedError
 
 
 async def all_or_none(works: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:

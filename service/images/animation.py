@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from service.concurrency import stop_if_abandoned
 from service.images.apng import encode_apng
 from service.images.metadata import PNG_RECIPE_KEYWORD, PNG_XMP_KEYWORD
 from service.images.provenance import (
@@ -127,10 +128,12 @@ def _paletted(frames: Sequence[NDArray[np.uint8]]) -> list[Image.Image]:
     step = math.ceil(len(frames) / _PALETTE_FRAMES)
     sample = Image.fromarray(np.concatenate(frames[::step]))
     palette = sample.quantize(_COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    return [
-        Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
-        for frame in frames
-    ]
+    paletted = []
+    for frame in frames:
+        stop_if_abandoned()
+        image = Image.fromarray(frame)
+        paletted.append(image.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG))
+    return paletted
 
 
 def _encode_mp4(
@@ -153,6 +156,7 @@ def _encode_mp4(
             stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
             stream.options = {"crf": str(crf), "preset": "veryfast", "threads": "1"}
             for pixels in frames:
+                stop_if_abandoned()
                 even = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(even, format="rgb24")))
             container.mux(stream.encode())

@@ -10,6 +10,7 @@ import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 
+from service.concurrency import stop_if_abandoned
 from service.images.png import encode_png
 
 _SIGNATURE_BYTES = 8
@@ -37,6 +38,7 @@ def encode_apng(
     out = bytearray()
     number = 0
     for index, frame in enumerate(frames):
+        stop_if_abandoned()
         file = encode_png(frame, texts if index == 0 else ())
         if index == 0:
             out += file[:_SIGNATURE_BYTES]

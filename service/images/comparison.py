@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin
 
+from service.concurrency import stop_if_abandoned
 from service.images.metadata import FileMetadata
 
 ROUNDING: Final = 2
@@ -83,6 +84,7 @@ def _explained(
     else:
         options = {"quality": _webp_quality(Image.fromarray(made), metadata.image_bytes), "method": 2}
     for earlier in _EARLIER_QUALITIES:
+        stop_if_abandoned()
         source = made if earlier is None else _compressed(made, "jpeg", {"quality": earlier})
         expected = _compressed(source, metadata.format, options)
         room = _ROOM_FACTOR[metadata.format] * _block_errors(expected, made) + _ROOM_LEVELS

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from service.api.answers.recipes import encode_ws
 from service.api.answers.signatures import signed
 from service.cards import ServedModel
+from service.concurrency import stop_if_abandoned
 from service.images.encode import MEDIA_TYPES, SUFFIXES, ImageFormat, encode
 from service.images.signing import Signer
 
@@ -69,6 +70,7 @@ def file_of(
     Raises:
         ProblemError: If it cannot be signed.
     """
+    stop_if_abandoned()
     recipe = {**recipe, "pixels_sha256": pixels_sha256}
     data = encode(pixels, image_format, recipe, quality)
     return data if signer is None else signed(data, MEDIA_TYPES[image_format], recipe, signer)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from time import perf_counter
 
@@ -12,6 +11,7 @@ from fastapi.responses import Response
 from service.api.access.guard import caller_of
 from service.api.calls.supervision import allowed_seconds, supervise
 from service.api.context import services_of
+from service.concurrency import in_thread as run_in_thread
 from service.operations.work import Made, Task, admitted, twice
 from service.telemetry.records import record_of
 
@@ -55,7 +55,7 @@ async def execute(
             await services.catalog.confirm(task.model)
             record.queue, record.infer = made.queue_seconds, made.infer_seconds
             started = perf_counter()
-            response = await asyncio.to_thread(render, made) if in_thread(made) else render(made)
+            response = await run_in_thread(render, made) if in_thread(made) else render(made)
             record.encode = perf_counter() - started
         services.metrics.encode_seconds.labels(label).observe(record.encode)
         response.headers["x-model"] = task.model.name
