@@ -22,6 +22,10 @@ from service.api.routes import (
     health,
     images,
     interpolate,
+    jobs,
+    jobs_events,
+    jobs_output,
+    jobs_reading,
     latents,
     models,
     problem_pages,
@@ -33,6 +37,8 @@ from service.api.routes import (
 from service.exposure import answered_hosts
 from service.images.encode import MEDIA_TYPES, encoder_fingerprint
 from service.images.signing import load_signer, load_trust_anchors
+from service.jobs.setup import open_database, open_places
+from service.jobs.webhook_targets import WebhookPolicy
 from service.keyring import Keyring
 from service.rates import RateLimiter
 from service.settings import Settings
@@ -55,6 +61,10 @@ def create_app(settings: Settings) -> FastAPI:
         SigningSetupError: If a certificate is configured that nothing can be signed with.
         KeysFileError: The keys file is not in order.
         StorageSettingError: The storage of rate limits cannot be used.
+        DatabaseSetupError: The URL of the jobs' database is that of something else.
+        StorageUrlError: The URL of the jobs' artifacts is that of something else.
+        StorageError: The environment has settings for S3 that cannot be.
+        WebhookSettingError: What webhooks are signed with, or whom they believe, cannot be read.
         LookupError: Nobody decided who may call one of the routes.
     """
     metrics = Metrics()
@@ -66,9 +76,15 @@ def create_app(settings: Settings) -> FastAPI:
         fallback=settings.rate_limit_fallback,
     )
 
+    webhook_policy = WebhookPolicy.of(settings)
+    open_database(settings).close()  # said now, rather than within the lifespan, if it is none
+    open_places(settings)
+
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        services = app.state.services = Services(settings, metrics, signer, trust_anchors)
+        services = app.state.services = Services(
+            settings, metrics, signer, trust_anchors, webhook_policy=webhook_policy
+        )
         for image_format in MEDIA_TYPES:
             encoder_fingerprint(image_format)  # now, rather than within somebody's first request
         background = []
@@ -104,6 +120,10 @@ def create_app(settings: Settings) -> FastAPI:
         translate,
         superres,
         verify,
+        jobs,
+        jobs_reading,
+        jobs_events,
+        jobs_output,
         models,
         health,
         problem_pages,

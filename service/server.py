@@ -15,6 +15,9 @@ from service.app import create_app
 from service.exposure import startup_problem
 from service.http_protocol import BoundedProtocol, bounded_protocol
 from service.images.signing import SigningSetupError
+from service.jobs.database import DatabaseSetupError
+from service.jobs.storage import StorageError, StorageUrlError
+from service.jobs.webhook_targets import WebhookSettingError
 from service.memory import keep_freed_memory
 from service.settings import Settings
 from service.telemetry.logs import configure_logging
@@ -80,6 +83,8 @@ def serve(settings: Settings) -> None:
         app = create_app(settings)
     except SigningSetupError as error:
         sys.exit(f"ganserve cannot sign files: {error}")
+    except (DatabaseSetupError, StorageUrlError, StorageError, WebhookSettingError) as error:
+        sys.exit(f"ganserve cannot take jobs: {error}")
     except TracingSetupError as error:
         sys.exit(f"ganserve cannot send traces: {error}")
     config = uvicorn.Config(

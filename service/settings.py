@@ -282,6 +282,15 @@ class Settings(BaseSettings):
         gt=0,
         description="How long an item waits for Triton or for storage that is away or full before it fails.",
     )
+    max_jobs: int = Field(
+        100, gt=0, description="Most jobs of one API key that have not ended (429 `too-many-jobs`)."
+    )
+    max_job_watchers: int = Field(
+        500, gt=0, description="Most event streams of jobs that a gateway keeps open (503)."
+    )
+    event_heartbeat_seconds: float = Field(
+        15.0, gt=0, description="After so long without an event of a job a comment is sent instead."
+    )
     worker_id: str = Field(
         "",
         pattern=r"^[A-Za-z0-9._-]{0,100}$",

@@ -27,7 +27,15 @@ class GatewayProcess:
         self.port = free_ports(1)[0]
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = log
-        given = {"triton_url": triton_url, "port": self.port, "drain_seconds": 0, **settings}
+        # Beside the log, so that no test finds another one's jobs, nor those of whoever runs the tests.
+        state = log.with_suffix(".state")
+        given = {
+            "triton_url": triton_url,
+            "port": self.port,
+            "drain_seconds": 0,
+            "state_folder": state,
+            **settings,
+        }
         environment = {f"GANSERVE_{name.upper()}": str(value) for name, value in given.items()}
         with log.open("ab") as out:
             self.process = subprocess.Popen(

@@ -152,6 +152,22 @@ class JobStore:
             raise JobNotFoundError(job_id)
         return job_of(row, row["running"])
 
+    def unended(self, owner: str) -> int:
+        """How many jobs of somebody have not ended.
+
+        Args:
+            owner: Name of the API key.
+
+        Raises:
+            DatabaseAwayError: The database is.
+        """
+        query = (
+            sa.select(sa.func.count())
+            .select_from(JOBS)
+            .where(JOBS.c.owner == owner, JOBS.c.state.in_([JobState.QUEUED.value, JobState.RUNNING.value]))
+        )
+        return int(self._database.read(lambda connection: connection.execute(query).scalar_one()))
+
     def webhook_secret(self, job_id: str) -> str | None:
         """What signs the job's webhook; None for the operator's."""
         query = sa.select(JOBS.c.webhook_secret).where(JOBS.c.id == job_id)

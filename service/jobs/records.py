@@ -228,6 +228,7 @@ class Job:
         expires_at: When record and artifacts are deleted; None while it has not ended.
         problem: Why the job as a whole failed.
         traceparent: Trace of the request that made it.
+        idempotency_key: That the client sent with it.
     """
 
     key: int
@@ -248,6 +249,7 @@ class Job:
     expires_at: float | None
     problem: dict[str, Any] | None
     traceparent: str | None
+    idempotency_key: str | None
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,7 @@ def job_of(row: sa.RowMapping, running: int) -> Job:
         expires_at=_seconds(row["expires_at"]),
         problem=_loaded(row["problem"]),
         traceparent=row["traceparent"],
+        idempotency_key=row["idempotency_key"],
     )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any
+from urllib.parse import quote
 
-from service.jobs.records import Item, Job
+from service.jobs.records import Item, Job, PrefixSource
 
 
 def job_json(job: Job, *, owner: bool = False) -> dict[str, Any]:
@@ -20,18 +21,25 @@ def job_json(job: Job, *, owner: bool = False) -> dict[str, Any]:
         Plain JSON values.
     """
     spec = job.spec
+    inputs = [
+        {"prefix": source.url, "pattern": source.pattern}
+        for source in spec.sources
+        if isinstance(source, PrefixSource)
+    ]
     return {
         "id": job.id,
         "object": "job",
         "operation": spec.operation,
         "model": spec.model,
         "parameters": spec.parameters,
+        **({"inputs": inputs} if inputs else {}),
         "naming": spec.naming,
         "state": job.state.value,
         "cancelling": job.cancelling,
         "priority": job.priority,
         "counts": asdict(job.counts),
         "listed": job.listed,
+        "revision": job.revision,
         "round": job.round,
         "created_at": moment(job.created_at),
         "started_at": moment(job.started_at),
@@ -41,6 +49,7 @@ def job_json(job: Job, *, owner: bool = False) -> dict[str, Any]:
         "pin_digest": spec.pin_digest,
         "webhook": None if spec.webhook is None else {"url": spec.webhook},
         "metadata": spec.metadata,
+        "idempotency_key": job.idempotency_key,
         "problem": job.problem,
         **({"owner": job.owner} if owner else {}),
         "links": {
@@ -67,6 +76,9 @@ def item_json(job: Job, item: Item) -> dict[str, Any]:
         output = {
             "name": item.output_name,
             "href": f"/v1/jobs/{job.id}/items/{item.n}/output",
+            "url": None
+            if job.spec.destination is None
+            else f"{job.spec.destination.rstrip('/')}/{quote(item.output_name)}",
             **asdict(item.output),
         }
     return {

@@ -71,7 +71,8 @@ class TelemetryMiddleware:
                 try:
                     await self.app(scope, receive, send_with_headers)
                 except ClientDisconnect:
-                    record.outcome = "disconnected"
+                    if record.outcome == "ok":  # or it has been said why the answer was broken off
+                        record.outcome = "disconnected"
                 except Exception:
                     record.outcome = "internal-error"
                     log.exception("request failed", path=scope["path"])

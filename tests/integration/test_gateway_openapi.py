@@ -57,7 +57,11 @@ def test_every_operation_is_described(path: str, method: str, operation: dict) -
         assert parameter.get("description") or parameter["schema"].get("description"), parameter["name"]
 
 
-@pytest.mark.parametrize(("path", "method", "operation"), OPERATIONS, ids=ids(OPERATIONS))
+# Those about one job, which has to be there, are tried in `test_jobs_end_to_end.py`.
+WITHOUT_JOB = [found for found in OPERATIONS if "{job}" not in found[0]]
+
+
+@pytest.mark.parametrize(("path", "method", "operation"), WITHOUT_JOB, ids=ids(WITHOUT_JOB))
 def test_every_example_works(http: httpx.Client, path: str, method: str, operation: dict) -> None:
     for parameter in operation.get("parameters", ()):
         if parameter["in"] == "path":
@@ -77,11 +81,15 @@ def test_every_example_works(http: httpx.Client, path: str, method: str, operati
             body = example["value"]
             sent = (
                 {"data": body, "files": {"image": PICTURE}}
-                if "multipart/form-data" in content
+                if "examples" in content.get("multipart/form-data", {})
                 else {"json": body}
             )
             response = http.request(method, path, **sent, headers={"accept": accept})
-            assert response.status_code == 200, (name, accept, response.text)
+            assert response.status_code == (202 if path == "/v1/jobs" and body else 200), (
+                name,
+                accept,
+                response.text,
+            )
             if accept != "*/*":
                 assert response.headers["content-type"].partition(";")[0] == accept
             if path.endswith("/unload"):  # the other examples need it

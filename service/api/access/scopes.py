@@ -38,6 +38,17 @@ ACCESS: Final[Mapping[str, Access]] = {
     "translate": "translate",
     "super-resolution": "upscale",
     "verify": "generate",
+    # Batch jobs; making one needs the scope of its operation as well. Jobs of others are seen with `admin`.
+    "make-job": "jobs",
+    "jobs": "jobs",
+    "job": "jobs",
+    "retry-job": "jobs",
+    "cancel-job": "jobs",
+    "job-items": "jobs",
+    "job-item": "jobs",
+    "job-output": "jobs",
+    "job-archive": "jobs",
+    "job-events": "jobs",
 }
 
 

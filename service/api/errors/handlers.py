@@ -11,15 +11,23 @@ from starlette.exceptions import HTTPException
 from service.api.errors.problems import ProblemError, problem_response
 from service.api.errors.validation import accepted_fields, validation_problem
 from service.api.schemas.generate import ImageQuery
+from service.api.schemas.jobs import CancelQuery, EventsQuery, ItemsQuery, JobsQuery
 from service.telemetry.records import record_of
 
-_QUERY = accepted_fields(ImageQuery)
+_QUERIES = {
+    "image": accepted_fields(ImageQuery),
+    "jobs": accepted_fields(JobsQuery),
+    "job-items": accepted_fields(ItemsQuery),
+    "job-events": accepted_fields(EventsQuery),
+    "cancel-job": accepted_fields(CancelQuery),
+}
 _PARAMETERS = {
     "model": "name of a model",
     "seed": "an integer from 0 to 4294967295",
     "format": "png, jpg or webp",
     "slug": "last part of a problem's `type`",
-    **_QUERY,
+    "job": "id of a job",
+    "n": "number of an item, an integer from 0",
 }
 
 
@@ -90,7 +98,9 @@ async def _problem(request: Request, error: Any) -> Response:
 
 
 async def _invalid(request: Request, error: Any) -> Response:
-    return respond(request, validation_problem(error.errors(), _PARAMETERS, known=list(_QUERY), skip=1))
+    query = _QUERIES.get(record_of(request.scope).operation, {})
+    problem = validation_problem(error.errors(), {**_PARAMETERS, **query}, known=list(query), skip=1)
+    return respond(request, problem)
 
 
 async def _http(request: Request, error: Any) -> Response:

@@ -89,7 +89,7 @@ PROBLEMS: Final[Mapping[str, ProblemType]] = {
             "digest-mismatch",
             "The model is another one by now",
             409,
-            "The URL pins a model digest with `digest=`, and the model served under that name has another.",
+            "The request pins a model digest, and the model served under that name has another.",
         ),
         ProblemType(
             "body-too-large", "The request body is too large", 413, "`limit_bytes` says how large it may be."
@@ -297,7 +297,7 @@ PROBLEMS: Final[Mapping[str, ProblemType]] = {
             "job-state",
             "The job is in no state for that",
             409,
-            "Only jobs that have ended can be deleted or tried again.",
+            "Only jobs that have ended can be deleted, tried again, or sent as an archive.",
         ),
         ProblemType(
             "jobs-unavailable",
@@ -310,6 +310,37 @@ PROBLEMS: Final[Mapping[str, ProblemType]] = {
             "Storage is away",
             503,
             "What jobs read and write is kept there; it does not answer, or has no room left.",
+        ),
+        ProblemType(
+            "storage-refused",
+            "Storage refuses",
+            422,
+            "The place cannot be read or written: no permission, or a name that cannot be; `field` names it.",
+        ),
+        ProblemType(
+            "location-not-allowed",
+            "Not a place that jobs may use",
+            403,
+            "Jobs read and write below the URLs that the operator lists (GANSERVE_JOB_INPUTS, "
+            "GANSERVE_JOB_OUTPUTS); `accepted` has them.",
+        ),
+        ProblemType(
+            "too-many-jobs",
+            "Too many jobs at once",
+            429,
+            "`limit` jobs made with this key may be under way; wait until one has ended, or cancel one.",
+        ),
+        ProblemType(
+            "too-many-watchers",
+            "Too many calls follow jobs",
+            503,
+            "The gateway keeps so many event streams open and no more; ask for the job now and then instead.",
+        ),
+        ProblemType(
+            "range-not-satisfiable",
+            "The file has no such bytes",
+            416,
+            "`size` says how many the file has; `Range` begins beyond them.",
         ),
         ProblemType("no-inputs", "Nothing to do", 422, "None of the job's sources holds an image file."),
         ProblemType(
@@ -335,12 +366,6 @@ PROBLEMS: Final[Mapping[str, ProblemType]] = {
             "The output cannot be stored",
             507,
             "Storage refused the file for good; waiting would not have helped.",
-        ),
-        ProblemType(
-            "model-changed",
-            "The model is another one now",
-            409,
-            "The job is pinned to a digest that the model does not have any more.",
         ),
         ProblemType(
             "item-lost",

@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute
 from service.api.access.scopes import ACCESS
 from service.api.openapi.parts import SECURITY_SCHEMES, add_access
 from service.api.schemas.generate import GenerateRequest
+from service.api.schemas.jobs import JobRequest, JobUpload
 from service.api.schemas.mixing import InterpolateRequest, LatentsRequest, StyleMixRequest
 from service.api.schemas.problems import Problem
 from service.api.schemas.uploads import SuperResolutionRequest, TranslateRequest
@@ -27,6 +28,8 @@ _BODIES: Final = (
     TranslateRequest,
     SuperResolutionRequest,
     VerifyRequest,
+    JobRequest,
+    JobUpload,
 )
 
 

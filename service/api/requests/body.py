@@ -50,6 +50,22 @@ async def read_json(request: Request, schema: type[Schema], settings: Settings) 
         )
     refuse_encoded(request)
     body = await _read_in_time(request, settings.max_body_bytes, settings.receive_timeout_seconds)
+    return parsed_json(body, schema)
+
+
+def parsed_json(body: bytes | bytearray, schema: type[Schema]) -> Schema:
+    """Validates a JSON text that has been read.
+
+    Args:
+        body: The text, bounded.
+        schema: What it must be.
+
+    Returns:
+        The validated body.
+
+    Raises:
+        ProblemError: If it is not valid.
+    """
     if (parts := body.count(b"[") + body.count(b"{")) > _MAX_PARTS:
         raise invalid_field("body", f"{parts} lists and objects", f"at most {_MAX_PARTS} of them")
     try:
