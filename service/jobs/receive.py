@@ -27,7 +27,7 @@ _SMALL_BYTES: Final = CHUNK_BYTES  # what is smaller is stored in one call, many
 _SMALL_AT_A_TIME: Final = 16
 _LARGE_AT_A_TIME: Final = 2
 _FEW_EVENTS: Final = 16
-_FED_AT_A_TIME: Final = 4096  # bytes of a body of tiny parts that are parsed before others have their turn
+_FED_AT_A_TIME: Final = 4096  # bytes of a body of tiny parts that are parsed at a time
 _FIELDS: Final = "one text part `job`, files as `files` and archives as `zip`"
 
 Field = Literal["files", "zip"]
@@ -136,6 +136,7 @@ class _Receiver:
         self._parts = FormParts(boundary, begins=self._begins, data=self._data, ends=self._ends)
         self._begun: _Part | None = None
         self._events: deque[tuple[_Part, bytes | None]] = deque()  # None: the part is complete
+        self._step = _FED_AT_A_TIME
         self._files = 0
         self._has_job = False
         self._job: bytes | None = None
@@ -189,12 +190,14 @@ class _Receiver:
         return message
 
     async def _take(self, chunk: bytes) -> None:
-        start, step = 0, len(chunk)
+        start = 0
         while start < len(chunk):
-            self._parts.feed(chunk[start : start + step])
-            start += step
-            if len(self._events) > _FEW_EVENTS:  # tiny parts: parsing them is what takes time
-                step = _FED_AT_A_TIME
+            self._parts.feed(chunk[start : start + self._step])
+            start += self._step
+            # Of tiny parts it is the parsing that takes time, and others have their turn in between.
+            self._step = (
+                _FED_AT_A_TIME if len(self._events) > _FEW_EVENTS else min(2 * self._step, CHUNK_BYTES)
+            )
             while self._events:
                 await self._handle(*self._events.popleft())
             await asyncio.sleep(0)

@@ -329,6 +329,8 @@ def _storage_error(error: Exception) -> StorageError:
     text = str(error)
     status = found.group(1) if (found := _STATUS.search(text)) else ""
     code = f" ({found.group(1)})" if (found := _CODE.search(text)) else ""
+    if status in _FULL or "StorageFull" in code or "Quota" in code:
+        return StorageError(f"The storage is full{code}", "full")
     if isinstance(error, FileNotFoundError | NotFoundError) or status == "404":
         return StorageError(f"There is no such object or bucket{code}", "missing")
     if isinstance(error, PermissionError | PermissionDeniedError | UnauthenticatedError) or status in (
@@ -336,8 +338,6 @@ def _storage_error(error: Exception) -> StorageError:
         "403",
     ):
         return StorageError(f"The storage does not permit it{code}", "refused")
-    if status in _FULL or "StorageFull" in code or "Quota" in code:
-        return StorageError(f"The storage is full{code}", "full")
     if (status.startswith("4") and status not in _LATER) or status.startswith("3"):
         return StorageError(f"The storage refuses it with status {status}{code}", "refused")
     kind: Kind = "unavailable"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import time
 import tracemalloc
 
 import pytest
 from starlette.requests import ClientDisconnect, Request
 
 from service.api.errors.problems import ProblemError
+from service.api.requests.form_parts import FormParts
 from service.jobs.archives import list_entries, read_entry
 from service.jobs.area import Area, StorageError
 from service.jobs.local_folder import LocalFolder
@@ -132,32 +132,19 @@ def test_the_same_files_have_the_same_digest(tmp_path):
     assert len({digest(job, a, b), *(digest(*other) for other in others)}) == 6
 
 
-def test_ten_thousand_files_in_one_request(tmp_path):
+def test_ten_thousand_files_in_one_request(tmp_path, monkeypatch):
     parts = [part("files", b"%d" % n, f"{n % 100}/{n}.png") for n in range(10_000)]
     body = form(part("job", JOB), *parts)
     area = open_area(f"file://{tmp_path}/a")
 
-    async def receive():
-        longest, done = 0.0, False
-
-        async def watch():
-            nonlocal longest
-            while not done:
-                before = time.perf_counter()
-                await asyncio.sleep(0)
-                longest = max(longest, time.perf_counter() - before)
-
-        watching = asyncio.ensure_future(watch())
-        job = await receive_job(request_of(in_chunks(body)), area, Settings())
-        done = True
-        await watching
-        return job, longest
-
-    job, longest = asyncio.run(receive())
+    fed = []
+    feed = FormParts.feed
+    monkeypatch.setattr(FormParts, "feed", lambda self, chunk: (fed.append(len(chunk)), feed(self, chunk)))
+    job = received(area, in_chunks(body))
     assert [file.name for file in job.files] == [f"{n % 100}/{n}.png" for n in range(10_000)]
     assert (tmp_path / "a/inputs/9999").read_bytes() == b"9999"
     assert len(list((tmp_path / "a/inputs").iterdir())) == 10_000
-    assert longest < 0.5
+    assert max(fed) <= 4096  # some 40 parts, about 3 ms
 
 
 def test_one_file_too_many(tmp_path):
@@ -343,3 +330,27 @@ def test_storage_that_fails_ends_the_request_and_leaves_nothing(tmp_path, monkey
         asyncio.run(receive_job(request_of(chunks()), area, Settings()))
     assert len(taken) < 100
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_storage_that_fails_is_noticed_while_another_file_comes(tmp_path, monkeypatch):
+    area = open_area(f"file://{tmp_path}/a")
+    put = type(area).put
+
+    async def full(self, name, content, **options):
+        if name == "inputs/0":
+            raise StorageError("No space left on device", "full")
+        return await put(self, name, content, **options)
+
+    monkeypatch.setattr(type(area), "put", full)
+    taken = []
+
+    def chunks():
+        yield part("files", b"x", "x")
+        yield part("zip", b"", "large")[:-2]
+        for n in range(100):
+            taken.append(n)
+            yield bytes(65536)
+
+    with pytest.raises(StorageError):
+        asyncio.run(receive_job(request_of(chunks()), area, Settings()))
+    assert len(taken) < 10

@@ -120,10 +120,10 @@ def test_an_upload_that_is_given_up_leaves_no_parts_on_s3(s3, s3_environment):
         await asyncio.sleep(1)
         task.cancel()
         await asyncio.wait({task})
+        assert s3.unfinished_uploads("outputs") == 0
 
     for content in (failing(), stuck()):
         run(given_up(content))
-        assert s3.unfinished_uploads("outputs") == 0
 
 
 def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch, way_of_writing):
@@ -333,14 +333,19 @@ def test_storage_that_is_away_is_unavailable_and_then_used_again(tmp_path, monke
         own.close()
 
 
-def test_a_server_that_is_full_is_full(monkeypatch):
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (507, b""),
+        (503, b"<Error><Code>XMinioStorageFull</Code></Error>"),
+        (403, b"<Error><Code>QuotaExceeded</Code></Error>"),
+    ],
+)
+def test_a_server_that_is_full_is_full(monkeypatch, status, body):
     async def answered():
         async def full(reader, writer):
             await reader.readuntil(b"\r\n\r\n")
-            body = b"<Error><Code>XMinioStorageFull</Code></Error>"
-            writer.write(
-                b"HTTP/1.1 507 Insufficient Storage\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
-            )
+            writer.write(b"HTTP/1.1 %d Full\r\ncontent-length: %d\r\n\r\n%s" % (status, len(body), body))
             await writer.drain()
             writer.close()
 

@@ -41,7 +41,7 @@ def entries_of(
     area: Area, data: bytes, limit: int = LIMIT, start: int = 0, page: int = 1000, most: int = 20_000
 ):
     async def listed():
-        await area.put("a.zip", bytes(data))
+        await area.put("a.zip", bytes(data), settled=False)
         archive = await open_archive(area, "a.zip", most)
         async with aclosing(archive.pages(limit, start, page)) as pages:
             found = [entries async for entries in pages]
@@ -250,8 +250,9 @@ def test_a_bomb_is_never_inflated_beyond_what_it_declares(area):
     (entry,) = entries_of(area, data)
     assert entry.problem == unreadable(area, entry) == "too-large"
     for signature, at in ((b"PK\3\4", 22), (b"PK\1\2", 24)):  # lies about its size
-        struct.pack_into("<I", data, data.index(signature) + at, 1000)
+        struct.pack_into("<I", data, data.index(signature) + at, 300_000)
     (entry,) = entries_of(area, data)
+    assert entry.problem is None
     tracemalloc.start()
     try:
         assert unreadable(area, entry) == "corrupt"
@@ -286,7 +287,7 @@ def test_data_that_was_changed_is_found_out(area):
     for place in range(good.index(b"PK\1\2")):
         data = bytearray(good)
         data[place] ^= 0x10
-        asyncio.run(area.put("a.zip", bytes(data)))
+        asyncio.run(area.put("a.zip", bytes(data), settled=False))
         with suppress(EntryError):  # dates, versions and sizes in the local header mean nothing
             assert content(area, entry) == random.Random(1).randbytes(300)
 
@@ -303,7 +304,7 @@ def test_a_count_that_is_wrong_is_refused(area):
     assert refused(area, data) == "corrupt"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(changes=st.lists(st.tuples(st.integers(0, 399), st.integers(0, 255)), min_size=1, max_size=4))
 def test_no_damage_does_more_than_an_error(tmp_path_factory, changes):
     data = zipped({"a/b.png": b"x" * 50, "ü": bytes(100), "c": b"1234"})
