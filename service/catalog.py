@@ -194,8 +194,24 @@ class Catalog:
         known = self._models.get(model.name)
         if model.name not in self._loading and known is not None and known.digest == model.digest:
             return
-        for part in triton_models(model):
-            config = await self._triton.model_config(part.name, part.version, _ASK_TIMEOUT)
+        await self.verify(model)
+
+    async def verify(self, model: ServedModel) -> None:
+        """Asks Triton whether it has the weights of this model now; those of an answer just made, if so.
+
+        For who is not told when a gateway has a model loaded.
+
+        Args:
+            model: As `get` returned it.
+
+        Raises:
+            TritonChangedError: If Triton has, or may have, other weights under the model's name by now.
+        """
+        parts = triton_models(model)
+        configs = await asyncio.gather(
+            *(self._triton.model_config(part.name, part.version, _ASK_TIMEOUT) for part in parts)
+        )
+        for part, config in zip(parts, configs, strict=True):
             try:
                 digest = read_triton_model(config, part.version).card["digest"]
             except CardError as error:

@@ -133,7 +133,7 @@ class Runtime:
                     with reached.model():
                         made = await task.run(queue, deadline)
                     try:
-                        await self.engine.catalog.confirm(task.model)
+                        await self.engine.catalog.verify(task.model)
                     except BaseException:
                         made.file.file.close()
                         raise
@@ -180,7 +180,7 @@ class Runtime:
                     )
                     async with aclosing(rendered) as parts:
                         while (part := await self._watched(_following(parts), deadline)) is not None:
-                            await self.engine.catalog.confirm(model)
+                            await self.engine.catalog.verify(model)
                             for pixels in part.images:
                                 latent = latents[done]
                                 yield await self._seed_file(operation, model, latent, pixels, part, signer)

@@ -25,6 +25,7 @@ from tests.gateway_process import GatewayProcess
 from tests.hostile_images import CASES, Case
 from tests.image_files import orientation_exif, saved
 from tests.toy_image_models import write_toy_image_model
+from tests.toy_oracle import toy_sha256
 from tests.toy_repository import write_toy_repository
 from tests.triton_process import TritonProcess
 
@@ -339,6 +340,51 @@ def test_a_model_that_is_not_loaded_may_be_later(start_triton: StartTriton, tmp_
         assert gone.value.problem.slug == "model-not-found"
 
     with_runtime(triton, work)
+
+
+def test_no_item_names_other_weights_than_made_it(start_triton: StartTriton, tmp_path: Path) -> None:
+    """A gateway has the model reloaded, which nobody tells the worker."""
+    folders = [
+        write_toy_repository(tmp_path / "a"),
+        write_toy_repository(tmp_path / "b", extra_milliseconds=1, patterns=2),
+    ]
+    hashes = [{seed: toy_sha256(folder, seed) for seed in range(8)} for folder in folders]
+    served = write_models(tmp_path / "served")
+    triton = start_triton(served)
+
+    async def work(running: Runtime) -> None:
+        digests = [running.engine.catalog.get("toy").digest]
+        found: set[tuple[str, int, str]] = set()
+        put_off: set[tuple[str, bool]] = set()
+
+        async def worker() -> None:
+            while True:
+                try:
+                    for one in await seeds(running, list(range(8))):
+                        found.add((one.model_digest, one.recipe["seed"], one.pixels_sha256))
+                except NotNowError as error:
+                    put_off.add((error.reason, error.suspect))
+
+        working = [asyncio.create_task(worker()) for _ in range(3)]
+        for folder in (*reversed(folders), folders[1]):
+            await asyncio.sleep(0.3)
+            shutil.copytree(folder / "toy-synthesis", served / "toy-synthesis", dirs_exist_ok=True)
+            await running.engine.triton.load("toy-synthesis", 20)
+        for task in working:
+            task.cancel()
+        await asyncio.gather(*working, return_exceptions=True)
+        await running.engine.catalog.refresh()
+        digests += {digest for digest, _, _ in found} - {digests[0]}
+        assert len(digests) == 2
+        expected = {
+            (digest, seed, sha256)
+            for digest, of_seeds in zip(digests, hashes, strict=True)
+            for seed, sha256 in of_seeds.items()
+        }
+        assert found == expected
+        assert put_off == {("model-unavailable", False)}
+
+    with_runtime(triton, work, catalog_refresh_seconds=60)
 
 
 def test_an_item_that_takes_too_long_is_given_up(start_triton: StartTriton, tmp_path: Path) -> None:
