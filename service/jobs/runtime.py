@@ -25,6 +25,7 @@ from service.api.schemas.uploads import SuperResolutionRequest, TranslateRequest
 from service.cards import Generator, ServedModel, Translator, Upscaler
 from service.images.decode import ImageHeader
 from service.images.signing import Signer
+from service.jobs.confirming import Confirming
 from service.jobs.operations import JobOperation, check_digest, check_source_size
 from service.jobs.pacing import PacedQueue
 from service.jobs.produced import NotNowError, Produced
@@ -90,6 +91,7 @@ class Runtime:
         triton = Triton(settings.triton_url, settings.max_message_bytes, TRITON_PRIORITY)
         self.engine: Engine = WorkerEngine(settings, metrics, signer, triton=triton)
         self._seconds = settings.job_item_timeout_seconds
+        self._confirming = Confirming(self.engine.catalog)
 
     async def __aenter__(self) -> Self:
         await self.engine.__aenter__()
@@ -133,7 +135,7 @@ class Runtime:
                     with reached.model():
                         made = await task.run(queue, deadline)
                     try:
-                        await self.engine.catalog.verify(task.model)
+                        await self._confirming.confirm(task.model)
                     except BaseException:
                         made.file.file.close()
                         raise
@@ -180,7 +182,7 @@ class Runtime:
                     )
                     async with aclosing(rendered) as parts:
                         while (part := await self._watched(_following(parts), deadline)) is not None:
-                            await self.engine.catalog.verify(model)
+                            await self._confirming.confirm(model)
                             for pixels in part.images:
                                 latent = latents[done]
                                 yield await self._seed_file(operation, model, latent, pixels, part, signer)
