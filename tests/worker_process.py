@@ -16,11 +16,13 @@ import httpx
 from service.embedded.child import dying_with_parent
 from tests.triton_process import free_ports
 
-_COMMAND = "from service.jobs.worker import run; from service.settings import Settings; run(Settings())"
+RUN = "from service.jobs.worker import run; from service.settings import Settings; run(Settings())"
 
 
 class WorkerProcess:
     """One worker of a Triton, with settings by name."""
+
+    command = RUN
 
     def __init__(self, triton_url: str, log: Path, **settings: Any) -> None:
         self._log = log
@@ -35,7 +37,7 @@ class WorkerProcess:
         environment = {f"GANSERVE_{name.upper()}": str(value) for name, value in given.items()}
         with self._log.open("ab") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", _COMMAND],
+                [sys.executable, "-c", self.command],
                 env={**os.environ, **environment},
                 stdout=out,
                 stderr=out,

@@ -56,7 +56,7 @@ def _cpu(process: psutil.Process) -> float:
     return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
 
 
-def _family_cpu(process: psutil.Process | None) -> float:
+def family_cpu(process: psutil.Process | None) -> float:
     if process is None:
         return 0.0
     # Of the whole process: the threads of a pool end, and then a sum over threads forgets them.
@@ -172,10 +172,10 @@ def measure_beside(servers: Servers, name: str, count: int, rounds: int, clients
         for turn in range(rounds):
             order = list(targets) if turn % 2 == 0 else list(targets)[::-1]
             for title in order:
-                before, own = servers.cpu(), _family_cpu(families.get(title))
+                before, own = servers.cpu(), family_cpu(families.get(title))
                 done = load(targets[title], clients, count=count)
                 results[title].append(done)
-                own = _family_cpu(families.get(title)) - own
+                own = family_cpu(families.get(title)) - own
                 both = sum(servers.cpu()) - sum(before)
                 spent[title].append((own if title in families else both) / count * 1e3)
                 if title == "ganserve, PNG":
