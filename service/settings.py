@@ -191,7 +191,12 @@ class Settings(BaseSettings):
 
     # How the gateway uses Triton
     triton_url: str = Field("127.0.0.1:8001", description="Triton's gRPC endpoint, host:port.")
-    catalog_refresh_seconds: float = Field(1.0, gt=0, description="How often Triton is asked what it serves.")
+    catalog_refresh_seconds: float = Field(
+        1.0,
+        gt=0,
+        description="How often Triton is asked what it serves. A model that is reloaded in Triton itself, rather than"
+        " by `…/load`, under the version number it had, answers under its old digest and unchecked for that long.",
+    )
     queue_limit: int = Field(
         64, gt=0, description="Images of one model admitted at a time, waiting and running; 503 beyond."
     )

@@ -44,7 +44,7 @@ async def load_model(request: Request, model: Name) -> JSONResponse:
     """Loads what is in Triton's repository now; answers when it takes traffic.
 
     A model that is loaded serves until then, and no call is lost. What does not make the pixels its card says
-    is refused. Lasts until Triton is restarted, which loads everything.
+    is refused. A Triton that is started anew loads everything there is.
     """
     try:
         card = await services_of(request).control.load(model)
@@ -60,7 +60,7 @@ async def load_model(request: Request, model: Name) -> JSONResponse:
 async def unload_model(request: Request, model: Name) -> JSONResponse:
     """Refuses new calls of the model at once, lets those in flight finish, and unloads it.
 
-    Lasts until it is loaded again or Triton is restarted.
+    Lasts until it is loaded again or Triton is started anew; `ganserve up` keeps it over a crash of Triton.
     """
     try:
         await services_of(request).control.unload(model)
