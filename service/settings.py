@@ -194,8 +194,8 @@ class Settings(BaseSettings):
     catalog_refresh_seconds: float = Field(
         1.0,
         gt=0,
-        description="How often Triton is asked what it serves. A model that is reloaded in Triton itself, rather than"
-        " by `…/load`, under the version number it had, answers under its old digest and unchecked for that long.",
+        description="How often Triton is asked what it serves. A model reloaded in Triton itself, not by"
+        " `…/load`, under its old version number, answers unchecked and under the old digest for that long.",
     )
     queue_limit: int = Field(
         64, gt=0, description="Images of one model admitted at a time, waiting and running; 503 beyond."

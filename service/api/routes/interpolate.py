@@ -63,7 +63,7 @@ async def interpolate(request: Request) -> Response:
     settings = services_of(request).settings
     body = await read_json(request, InterpolateRequest, settings)
     media_type = _negotiate(request, body)
-    _check_limits(body, settings)
+    check_frames(body, settings)
     if body.quality is not None:
         single_frames = media_type in (_ZIP, EVENT_STREAM) or _is_sheet(body, media_type)
         lossy = body.frame_format != "png" if single_frames else media_type in ("image/webp", "video/mp4")
@@ -74,27 +74,11 @@ async def interpolate(request: Request) -> Response:
 
     signer = signer_for(request, body.sign)
 
-    def plan() -> _Plan:
-        model = find_model(request, body.model, Generator)
-        plan = _Plan(model, sources_for(model, body, body.keyframes, "keyframes"), body)
-        plan.check(media_type, settings)
-        return plan
-
     if media_type == EVENT_STREAM:
-        return await stream(request, lambda: _streamed(request, plan(), signer))
+        return await stream(request, lambda: _streamed(request, _planned(request, body, media_type), signer))
 
-    def make_task() -> Task[_Made]:
-        made_of = plan()
-
-        async def run(queue: AdmissionQueue, deadline: float) -> _Made:
-            synthesizer = services_of(request).synthesizer
-            path = await _path_of(request, made_of, queue, deadline)
-            images = await synthesizer.render_all(made_of.model, path.latents, body.noise, queue, deadline)
-            waited = path.queue_seconds + images.queue_seconds
-            inferred = path.infer_seconds + images.infer_seconds
-            return _Made(replace(images, queue_seconds=waited, infer_seconds=inferred), made_of)
-
-        return Task(made_of.model, window_of(made_of.model, body.frames), run)
+    def make_task() -> Task[Interpolated]:
+        return interpolation(request, body, media_type)
 
     response = await execute(
         request,
@@ -106,6 +90,44 @@ async def interpolate(request: Request) -> Response:
     response.headers["vary"] = "accept"
     response.headers["cache-control"] = "no-store"
     return response
+
+
+def interpolation(
+    request: Request, body: InterpolateRequest, media_type: str, *, frame: int | None = None
+) -> Task[Interpolated]:
+    """The task that makes the frames of an animation.
+
+    Args:
+        request: For the services, and its record.
+        body: The path; the number of its frames has been checked.
+        media_type: Of the answer, for its limits.
+        frame: The only one that is made; None for all.
+
+    Returns:
+        The task.
+
+    Raises:
+        ProblemError: If there is no such model, or the request does not fit it.
+    """
+    plan = _planned(request, body, media_type)
+
+    async def run(queue: AdmissionQueue, deadline: float) -> Interpolated:
+        path = await _path_of(request, plan, queue, deadline)
+        latents = path.latents if frame is None else [path.latents[frame]]
+        synthesizer = services_of(request).synthesizer
+        images = await synthesizer.render_all(plan.model, latents, body.noise, queue, deadline)
+        waited = path.queue_seconds + images.queue_seconds
+        inferred = path.infer_seconds + images.infer_seconds
+        return Interpolated(replace(images, queue_seconds=waited, infer_seconds=inferred), plan)
+
+    return Task(plan.model, window_of(plan.model, body.frames if frame is None else 1), run)
+
+
+def _planned(request: Request, body: InterpolateRequest, media_type: str) -> _Plan:
+    model = find_model(request, body.model, Generator)
+    plan = _Plan(model, sources_for(model, body, body.keyframes, "keyframes"), body)
+    plan.check(media_type, services_of(request).settings)
+    return plan
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +176,7 @@ class _Plan:
 
 
 @dataclass(frozen=True, eq=False)
-class _Made(TimedImages):
+class Interpolated(TimedImages):
     """A plan and its frames."""
 
     plan: _Plan
@@ -181,7 +203,7 @@ async def _path_of(request: Request, plan: _Plan, queue: AdmissionQueue, deadlin
     return _Path(latents, mapped.queue_seconds, mapped.infer_seconds)
 
 
-def _render(made: _Made, media_type: str, signer: Signer | None) -> Response:
+def _render(made: Interpolated, media_type: str, signer: Signer | None) -> Response:
     plan, body, frames = made.plan, made.plan.body, made.made.images
     if media_type == _ZIP:
         recipe = plan.recipe()
@@ -289,7 +311,16 @@ def _is_sheet(body: InterpolateRequest, media_type: str) -> bool:
     return body.format == "sheet" or media_type in ("image/png", "image/jpeg")
 
 
-def _check_limits(body: InterpolateRequest, settings: Settings) -> None:
+def check_frames(body: InterpolateRequest, settings: Settings) -> None:
+    """Refuses to make more frames than one call may ask for.
+
+    Args:
+        body: The request.
+        settings: The limits.
+
+    Raises:
+        ProblemError: If they are too many.
+    """
     limit = settings.max_animation_frames
     for field, count in (("frames", body.frames), ("keyframes", len(body.keyframes))):
         if count > limit:

@@ -37,6 +37,7 @@ from service.images.sheet import CAPTION_HEIGHT, captioned, grid, grid_size
 from service.images.signing import Signer
 from service.latents import mix
 from service.operations.work import Task, TimedImages
+from service.settings import Settings
 from service.synthesis import Latent, Noise, window_of
 
 router = APIRouter(tags=["generate"])
@@ -58,42 +59,12 @@ async def style_mix(request: Request) -> Response:
     as_grid = media_type in FORMATS
     if body.captions and not as_grid:
         raise invalid_field("captions", f"{media_type} is no grid", "captions with image/*")
-    crossed = len(body.rows) * len(body.columns)
-    count = crossed + (len(body.rows) + len(body.columns) if as_grid and body.headers else 0)
-    limit = min(settings.max_images_per_request, settings.queue_limit)
-    if count > limit:
-        raise too_many(count, limit, "rows")
+    check_cells(settings, body, as_grid=as_grid)
 
-    def make_task() -> Task[_Mixed]:
-        model = find_model(request, body.model, Generator)
-        check_total(count, model.height, model.width, settings)
-        plan = _Plan(
-            model,
-            sources_for(model, body, body.rows, "rows"),
-            sources_for(model, body, body.columns, "columns"),
-            layers_for(model, body.layers),
-            body.noise,
-        )
-        if as_grid:
-            extra = 1 if body.headers else 0
-            cell = model.height + (CAPTION_HEIGHT if body.captions else 0)
-            size = grid_size(len(plan.rows) + extra, len(plan.columns) + extra, cell, model.width)
-            check_side(size, image_format, f"a grid of {len(plan.rows)}×{len(plan.columns)}")
-            check_output(size, image_format, settings)
+    def make_task() -> Task[Mixed]:
+        return mixing(request, body, grid_format=image_format if as_grid else None)
 
-        async def run(queue: AdmissionQueue, deadline: float) -> _Mixed:
-            synthesizer = services_of(request).synthesizer
-            ws = (await synthesizer.map(model, [*plan.rows, *plan.columns], queue, deadline)).ws
-            of_rows, of_columns = ws[: len(plan.rows)], ws[len(plan.rows) :]
-            latents = [Latent(ws=mix(row, column, plan.layers)) for row in of_rows for column in of_columns]
-            if as_grid and body.headers:
-                latents += [Latent(ws=row) for row in ws]
-            made = await synthesizer.render_all(model, latents, body.noise, queue, deadline)
-            return _Mixed(made, plan)
-
-        return Task(model, window_of(model, count), run)
-
-    def render(made: _Mixed) -> Response:
+    def render(made: Mixed) -> Response:
         if as_grid:
             return _render_grid(made, image_format, body, signer)
         answer = render_json if media_type == "application/json" else render_zip
@@ -109,6 +80,71 @@ async def style_mix(request: Request) -> Response:
     response.headers["vary"] = "accept"
     response.headers["cache-control"] = "no-store"
     return response
+
+
+def check_cells(settings: Settings, body: StyleMixRequest, *, as_grid: bool) -> None:
+    """Refuses to make more images than one call may ask for.
+
+    Args:
+        settings: The limits.
+        body: The request.
+        as_grid: Whether headers are made too.
+
+    Raises:
+        ProblemError: If they are too many.
+    """
+    limit = min(settings.max_images_per_request, settings.queue_limit)
+    if (count := _count(body, as_grid)) > limit:
+        raise too_many(count, limit, "rows")
+
+
+def _count(body: StyleMixRequest, as_grid: bool) -> int:
+    crossed = len(body.rows) * len(body.columns)
+    return crossed + (len(body.rows) + len(body.columns) if as_grid and body.headers else 0)
+
+
+def mixing(request: Request, body: StyleMixRequest, *, grid_format: ImageFormat | None) -> Task[Mixed]:
+    """The task that makes the images of a grid.
+
+    Args:
+        request: For the services, and its record.
+        body: What is crossed; the count has been checked.
+        grid_format: Of the grid they will become; None if they stay apart.
+
+    Returns:
+        The task.
+
+    Raises:
+        ProblemError: If there is no such model, or the request does not fit it.
+    """
+    model = find_model(request, body.model, Generator)
+    settings, count = services_of(request).settings, _count(body, grid_format is not None)
+    check_total(count, model.height, model.width, settings)
+    plan = _Plan(
+        model,
+        sources_for(model, body, body.rows, "rows"),
+        sources_for(model, body, body.columns, "columns"),
+        layers_for(model, body.layers),
+        body.noise,
+    )
+    if grid_format is not None:
+        extra = 1 if body.headers else 0
+        cell = model.height + (CAPTION_HEIGHT if body.captions else 0)
+        size = grid_size(len(plan.rows) + extra, len(plan.columns) + extra, cell, model.width)
+        check_side(size, grid_format, f"a grid of {len(plan.rows)}×{len(plan.columns)}")
+        check_output(size, grid_format, settings)
+
+    async def run(queue: AdmissionQueue, deadline: float) -> Mixed:
+        synthesizer = services_of(request).synthesizer
+        ws = (await synthesizer.map(model, [*plan.rows, *plan.columns], queue, deadline)).ws
+        of_rows, of_columns = ws[: len(plan.rows)], ws[len(plan.rows) :]
+        latents = [Latent(ws=mix(row, column, plan.layers)) for row in of_rows for column in of_columns]
+        if grid_format is not None and body.headers:
+            latents += [Latent(ws=row) for row in ws]
+        made = await synthesizer.render_all(model, latents, body.noise, queue, deadline)
+        return Mixed(made, plan)
+
+    return Task(model, window_of(model, count), run)
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,16 +172,18 @@ class _Plan:
 
 
 @dataclass(frozen=True, eq=False)
-class _Mixed(TimedImages):
+class Mixed(TimedImages):
     """A plan and its images: the crossed ones row by row, then those of rows and columns if wanted."""
 
     plan: _Plan
 
     @property
     def pixel_count(self) -> int:
+        """Of all of them."""
         return len(self.made.images) * self.plan.model.height * self.plan.model.width
 
     def pictures(self) -> list[Picture]:
+        """The crossed ones, each with its recipe."""
         pictures, images = [], iter(self.made.images)
         for r, row in enumerate(self.plan.rows):
             for c, column in enumerate(self.plan.columns):
@@ -158,8 +196,23 @@ class _Mixed(TimedImages):
 
 
 def _render_grid(
-    made: _Mixed, image_format: ImageFormat, body: StyleMixRequest, signer: Signer | None
+    made: Mixed, image_format: ImageFormat, body: StyleMixRequest, signer: Signer | None
 ) -> Response:
+    recipe = made.plan.recipe(made.plan.rows, made.plan.columns)
+    recipe |= {"headers": body.headers, "captions": body.captions}
+    return render_image(grid_of(made, body), recipe, image_format, body.quality, signer)
+
+
+def grid_of(made: Mixed, body: StyleMixRequest) -> NDArray[np.uint8]:
+    """The images of a grid, laid out.
+
+    Args:
+        made: The images, with those of the headers if there are any.
+        body: Whether there are headers, and captions.
+
+    Returns:
+        uint8 [height, width, 3].
+    """
     plan = made.plan
     rows, columns = [_name(row) for row in plan.rows], [_name(column) for column in plan.columns]
     crossed = len(rows) * len(columns)
@@ -176,7 +229,7 @@ def _render_grid(
         for r, row in enumerate(of_rows):
             cells += [row, *images[r * len(columns) : (r + 1) * len(columns)]]
         pixels = grid(cells, len(columns) + 1)
-    return render_image(pixels, plan.recipe(plan.rows, plan.columns), image_format, body.quality, signer)
+    return pixels
 
 
 def _name(latent: Latent) -> str:

@@ -7,14 +7,14 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
 from service.api.calls.execution import execute
 from service.api.calls.supervision import allowed_seconds, supervise
-from service.api.calls.verification import Examined, NotReproducibleError, examine, report, request_for
+from service.api.calls.verification import Examined, NotReproducibleError, examine, report
 from service.api.context import Services, services_of
 from service.api.errors.problems import ProblemError, invalid_field
 from service.api.errors.validation import accepted_fields, validation_problem
@@ -22,8 +22,7 @@ from service.api.openapi.verify import VERIFY_DOCS
 from service.api.requests.body import read_image
 from service.api.requests.form_parts import MEDIA_TYPE as MULTIPART
 from service.api.requests.uploads import read_upload
-from service.api.routes.generate import Generated, check_count, generation
-from service.api.schemas.generate import GenerateRequest
+from service.api.routes.reproducing import remake
 from service.api.schemas.verify import Reproduction, VerifiedModel, VerifyRequest
 from service.catalog import TritonAwayError, UnknownModelError
 from service.images.c2pa_reading import Trust
@@ -38,8 +37,6 @@ router = APIRouter(tags=["verify"])
 _LONGEST_TEXT: Final = 64  # names and digests are no longer; what is gets no place in an answer of its own
 _NOT_ASKED: Final = Reproduction(performed=False)
 _RETRY_FULL: Final = "2"
-# Of problems that the recipe is to blame for, rather than the moment.
-_RECIPES_FAULT: Final = (404, 422)
 
 Result = TypeVar("Result")
 
@@ -142,7 +139,7 @@ def _served(services: Services, examined: Examined) -> VerifiedModel | None:
 
 
 async def _reproduce(request: Request, examined: Examined, model: VerifiedModel | None) -> Response:
-    """Makes the image again by the way every generate call goes, and compares.
+    """Makes the image again by the way of the call that made it, and compares.
 
     Raises:
         NotReproducibleError: If the recipe is not one that can be carried out here.
@@ -157,38 +154,22 @@ async def _reproduce(request: Request, examined: Examined, model: VerifiedModel 
         raise NotReproducibleError("No model of that name is served here.")
     if model.same_digest is False:
         raise NotReproducibleError("The model that is served under that name has another digest.")
-    body = request_for(dict(examined.recipe or {}))
-    _check(request, body)
+    again = remake(request, examined.recipe or {})
 
-    def make_task() -> Task[Generated]:
-        task = generation(request, body, sheet_format="png")
+    def make_task() -> Task[Any]:
+        task = again.make_task()
         if task.model.digest != model.digest:
             raise NotReproducibleError("The model that is served under that name has another digest.")
         return task
 
-    def render(made: Generated) -> Response:
-        again, _ = made.sheet(captions=body.captions)
-        found = compare(pixels, again, examined.data, metadata)
+    def render(made: Any) -> Response:
+        found = compare(pixels, again.pixels(made), examined.data, metadata)
         reproduced = Reproduction(
             performed=True, match=found.match, max_difference=found.max_difference, psnr=found.psnr
         )
         return _answer(examined, model, reproduced)
 
     return await execute(request, make_task, render, in_thread=lambda made: True, label="verify")
-
-
-def _check(request: Request, body: GenerateRequest) -> None:
-    """What a generate call would refuse is a fault of the recipe, not of this request."""
-    try:
-        check_count(services_of(request).settings, body)
-        generation(request, body, sheet_format="png")
-    except ProblemError as error:
-        if error.problem.status not in _RECIPES_FAULT:
-            raise
-        details = [f"{entry['field']}: {entry['detail']}" for entry in error.members.get("errors", ())]
-        raise NotReproducibleError(
-            f"No generate call takes the recipe: {(details or [error.detail])[0]}"
-        ) from None
 
 
 def _answer(examined: Examined, model: VerifiedModel | None, reproduced: Reproduction) -> Response:
