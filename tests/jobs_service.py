@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,13 @@ class JobsService:
         folder = self.state / "artifacts" / job
         return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
+    def wait_for(self, happened: Callable[[], bool], seconds: float = 20) -> None:
+        """Returns once something has happened."""
+        deadline = time.monotonic() + seconds
+        while not happened():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
     def close(self) -> None:
         for process in (*self.workers, self.gateway):
             process.close()
@@ -72,3 +81,28 @@ def pages(client: httpx.Client, path: str, **query: Any) -> Iterator[dict[str, A
         cursor = answer.json()["next"]
         if cursor is None:
             return
+
+
+@dataclass(frozen=True)
+class Event:
+    """A server-sent event."""
+
+    name: str
+    data: Any
+    id: str | None
+
+
+def events(answer: httpx.Response) -> Iterator[Event]:
+    """Events as they come, comments left out."""
+    assert answer.status_code == 200, answer.read()
+    fields: dict[str, str] = {}
+    for line in answer.iter_lines():
+        if line.startswith(":"):
+            continue
+        if line:
+            name, _, value = line.partition(": ")
+            fields[name] = value
+        elif fields:
+            if "data" in fields:
+                yield Event(fields["event"], json.loads(fields["data"]), fields.get("id"))
+            fields = {}

@@ -9,12 +9,14 @@ from fastapi import Request
 from typing_extensions import Self
 
 from service.images.signing import Signer
+from service.jobs.backlog import backlog_of
 from service.jobs.desk import JobDesk
 from service.jobs.watching import Watching
 from service.jobs.webhook_targets import WebhookPolicy
 from service.model_control import ModelControl
 from service.operations.engine import Engine
 from service.settings import Settings
+from service.telemetry.jobs import BacklogCollector
 from service.telemetry.metrics import Metrics
 
 
@@ -65,6 +67,8 @@ class Services(Engine):
         self.webhook_policy = webhook_policy
         self.desk = JobDesk(settings)
         self.watching = Watching(self.desk)
+        backlog = BacklogCollector(metrics.registry, lambda: backlog_of(self.desk.items))
+        metrics.before_scrape.append(backlog.refresh)
         self.control = ModelControl(
             self.triton,
             self.catalog,

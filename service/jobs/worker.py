@@ -15,6 +15,7 @@ from typing import Any, Final
 import structlog
 
 from service.images.signing import SigningSetupError, load_signer
+from service.jobs.backlog import backlog_of
 from service.jobs.chunks import ChunkRunner
 from service.jobs.database import Database, DatabaseAwayError, DatabaseSetupError
 from service.jobs.feeding import Feeder
@@ -33,7 +34,7 @@ from service.jobs.webhook_targets import WebhookPolicy, WebhookSettingError
 from service.jobs.worker_store import WorkerStore
 from service.jobs.workflows import WorkflowClient, WorkflowWorker
 from service.settings import Settings
-from service.telemetry.jobs import Backlog, BacklogCollector, JobMetrics
+from service.telemetry.jobs import BacklogCollector, JobMetrics
 from service.telemetry.logs import configure_logging
 from service.telemetry.metrics import Metrics, package_version
 from service.telemetry.tracing import TracingSetupError, configure_tracing
@@ -109,7 +110,7 @@ class Worker:
         self.lease = Lease(workers, self.id, settings.worker_lease_seconds, self._take_over)
         self._counted = counted
         counted.watch_heartbeat(lambda: self.lease.age_seconds)
-        backlog = BacklogCollector(metrics.registry, self._backlog)
+        backlog = BacklogCollector(metrics.registry, lambda: backlog_of(self._items))
         metrics.before_scrape.append(backlog.refresh)
         self._housekeeper = Housekeeper(
             self._jobs,
@@ -205,17 +206,6 @@ class Worker:
 
     def _take_over(self, workers: list[str]) -> None:
         self._counted.chunks_taken_over.inc(self._workflows.recover(workers))
-
-    def _backlog(self) -> list[Backlog]:
-        return [
-            Backlog(
-                found.operation,
-                found.pending - found.running,
-                found.running,
-                found.oldest_seconds if found.pending > found.running else 0.0,
-            )
-            for found in self._items.backlog()
-        ]
 
     async def _watch_cancelled(self) -> None:
         while True:

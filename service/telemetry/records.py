@@ -11,6 +11,9 @@ from typing import Any
 ASKED_METHOD = "ganserve.method"
 """Key of a scope: the method that the client sent, where it is handled as another."""
 
+ANSWERED_METHODS = "ganserve.methods"
+"""Key of a scope whose method is not answered: those that are, at its path."""
+
 _KEY = "ganserve.record"
 
 

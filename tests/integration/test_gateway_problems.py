@@ -46,6 +46,8 @@ def test_not_found(http: httpx.Client, path: str) -> None:
         ("HEAD", "/v1/generate", "POST"),
         ("POST", "/v1/models/toy/images/1.png", "GET, HEAD"),
         ("POST", "/healthz", "GET, HEAD"),
+        ("PUT", "/v1/jobs", "GET, HEAD, POST"),
+        ("PATCH", "/v1/jobs/job_1", "DELETE, GET, HEAD"),
     ],
 )
 def test_method_not_allowed(http: httpx.Client, method: str, path: str, allow: str) -> None:

@@ -22,7 +22,7 @@ from service.api.errors.problems import ProblemError
 from service.keyring import Keyring
 from service.keys import ANONYMOUS, Key
 from service.rates import RateLimiter, StorageAwayError, Verdict
-from service.telemetry.records import record_of
+from service.telemetry.records import ANSWERED_METHODS, record_of
 
 _KEY: Final = "ganserve.caller"
 
@@ -123,6 +123,7 @@ class Guard:
         if match is Match.NONE:
             raise _RefusedError(ProblemError("not-found", f"Nothing is served at {scope['path']}."))
         if match is Match.PARTIAL:
+            scope[ANSWERED_METHODS] = self._methods(scope)
             await self.app(scope, receive, send)  # answers 405
             return
         record = record_of(scope)
@@ -188,6 +189,14 @@ class Guard:
                 )
             )
         return headers
+
+    def _methods(self, scope: Scope) -> list[str]:
+        """All that are answered at a path, which may have several routes."""
+        found: set[str] = set()
+        for route in self._routes:
+            if route.matches(scope)[0] is not Match.NONE:
+                found |= getattr(route, "methods", None) or set()
+        return sorted(found)
 
     def _route(self, scope: Scope) -> tuple[Match, str]:
         """The first route that fits, as the router looks for it."""

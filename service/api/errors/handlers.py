@@ -12,7 +12,7 @@ from service.api.errors.problems import ProblemError, problem_response
 from service.api.errors.validation import accepted_fields, validation_problem
 from service.api.schemas.generate import ImageQuery
 from service.api.schemas.jobs import CancelQuery, EventsQuery, ItemsQuery, JobsQuery
-from service.telemetry.records import record_of
+from service.telemetry.records import ANSWERED_METHODS, record_of
 
 _QUERIES = {
     "image": accepted_fields(ImageQuery),
@@ -105,9 +105,9 @@ async def _invalid(request: Request, error: Any) -> Response:
 
 async def _http(request: Request, error: Any) -> Response:
     if error.status_code == 405:
-        methods = [method.strip() for method in (error.headers or {}).get("Allow", "").split(",")]
+        methods = list(request.scope[ANSWERED_METHODS])
         if "GET" in methods:
-            methods.append("HEAD")  # see service.api.answers.head
+            methods.insert(methods.index("GET") + 1, "HEAD")  # see service.api.answers.head
         return respond(
             request,
             ProblemError(
