@@ -102,9 +102,12 @@ def execute(order: Order, manner: Manner) -> None:
     """
     from service.cli.batch_jobs.outcome import Outcome
     from service.cli.batch_jobs.state import OtherBatchError, State, alone, read_state, state_path
+    from service.jobs.naming import PatternError
 
     try:
         units = [] if order.find is None else order.find()
+    except PatternError as error:
+        raise typer.BadParameter(str(error), param_hint="--naming") from None
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="IN") from None
     except OSError as error:
@@ -121,6 +124,8 @@ def execute(order: Order, manner: Manner) -> None:
             state = fresh if manner.overwrite else read_state(path, fresh.settings)
             outcome = Outcome()
             interrupted = _run(order, manner, units, state, outcome, staging)
+            if state.is_empty():
+                path.unlink(missing_ok=True)
     except OtherBatchError as error:
         raise typer.BadParameter(str(error), param_hint="OUT") from None
     except OSError as error:
@@ -145,6 +150,7 @@ def _run(
     if left is not None:
         outcome.kept = left.kept
         outcome.failures += left.failures
+        outcome.failed_before = len(left.failures)
         if not left.count:
             state.save()
             return False
@@ -155,7 +161,7 @@ def _run(
                 watcher.total(left.count)
             asyncio.run(_work(order, manner, left, state, outcome, watcher, staging))
     except StoppedError as error:
-        outcome.stopped = str(error)
+        outcome.stopped, outcome.passes = str(error), error.passes
     except KeyboardInterrupt:
         outcome.stopped = "Interrupted."
         return True
@@ -251,8 +257,11 @@ def _say_how_it_went(order: Order, manner: Manner, outcome: Outcome) -> None:
         return
     if outcome.failures:
         _print_failures(outcome.failures, manner)
+        if outcome.failed_before and not manner.retry_failed:
+            print("Some failed in an earlier run; --retry-failed tries them again.", file=sys.stderr)
     if outcome.stopped not in (None, "Interrupted."):
-        print(f"{outcome.stopped} The same command goes on.", file=sys.stderr)
+        more = " The same command goes on." if outcome.passes else ""
+        print(f"{outcome.stopped}{more}", file=sys.stderr)
     if not manner.quiet:
         print(outcome.sentence(order.out))
 

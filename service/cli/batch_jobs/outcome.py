@@ -50,18 +50,22 @@ class Outcome:
         made: Results that are where they belong now, and were not when the command began.
         kept: Those that had been.
         failures: Images that could not be made, in this run or an earlier one.
+        failed_before: How many of those were of an earlier run.
         cancelled: Images of jobs that somebody cancelled.
         jobs: Ids of the jobs that were worked on.
         stopped: Why the command ended before its time; None if it did not.
+        passes: Whether the same command may well succeed later, if it did.
         seconds: How long it took.
     """
 
     made: int = 0
     kept: int = 0
     failures: list[Failure] = field(default_factory=list)
+    failed_before: int = 0
     cancelled: int = 0
     jobs: list[str] = field(default_factory=list)
     stopped: str | None = None
+    passes: bool = True
     seconds: float = 0.0
 
     @property

@@ -60,7 +60,15 @@ class Prefix:
 
 
 class StoppedError(Exception):
-    """Nothing more is to be tried; the text is a sentence."""
+    """Nothing more is to be tried; the text is a sentence.
+
+    Attributes:
+        passes: Whether the same command may well succeed later.
+    """
+
+    def __init__(self, text: str, *, passes: bool = True) -> None:
+        super().__init__(text)
+        self.passes = passes
 
 
 class Runner:
@@ -152,7 +160,7 @@ class Runner:
                 self._trouble.result()
             await working
         except ClientError as error:
-            raise StoppedError(sentence(self._client.url, error)) from error
+            raise StoppedError(sentence(self._client.url, error), passes=not _is_refusal(error)) from error
         finally:
             for task in tasks:
                 task.cancel()
@@ -163,7 +171,9 @@ class Runner:
 
     async def _carry_out(self, part: Part, units: list[Unit | None]) -> None:
         """Sees one job through, in several if the server wants less at a time."""
-        if part.id is None and not await self._send(part, units):
+        if part.id is not None:
+            self._outcome.jobs.append(part.id)
+        elif not await self._send(part, units):
             return
         try:
             await self._follow(part, units)
@@ -200,6 +210,7 @@ class Runner:
             elif error.status == 413:
                 failed, problem = wanted, error.body
             else:
+                await self._forget_if_refused(part, error)
                 raise
         else:
             part.id = job.id
@@ -302,7 +313,8 @@ class Runner:
                 self._watcher.failed(failure)
         self._outcome.cancelled = job.counts.cancelled
         if job.problem is not None:
-            raise StoppedError(f"The job {job.id} failed: {Failure('', job.problem).reason}.")
+            await self._drop(part)
+            raise StoppedError(f"The job {job.id} failed: {Failure('', job.problem).reason}.", passes=False)
         part.ended = True
         await self._save()
 
@@ -317,24 +329,29 @@ class Runner:
             if part.ended:
                 raise StoppedError(
                     "This batch has ended, and the server has deleted its job since; --overwrite makes all of"
-                    " it anew."
+                    " it anew.",
+                    passes=False,
                 )
             fresh = Part.of(None)
             part.key, part.begun, part.id = fresh.key, fresh.begun, None
         await self._save()
         recipe = self._recipe
         found = prefix.url if prefix.pattern is None else (prefix.url, prefix.pattern)
-        job = await self._client.create_job(
-            recipe.operation,
-            recipe.model,
-            parameters=recipe.parameters,
-            prefixes=[found],
-            naming=recipe.naming,
-            destination=recipe.destination,
-            priority=recipe.priority,
-            idempotency_key=part.key,
-            wait=_ANSWER_SECONDS,
-        )
+        try:
+            job = await self._client.create_job(
+                recipe.operation,
+                recipe.model,
+                parameters=recipe.parameters,
+                prefixes=[found],
+                naming=recipe.naming,
+                destination=recipe.destination,
+                priority=recipe.priority,
+                idempotency_key=part.key,
+                wait=_ANSWER_SECONDS,
+            )
+        except ProblemError as error:
+            await self._forget_if_refused(part, error)
+            raise
         part.id = job.id
         await self._save()
         return job
@@ -433,6 +450,11 @@ class Runner:
         if not self._trouble.done():
             self._trouble.set_exception(error)
 
+    async def _forget_if_refused(self, part: Part, error: ProblemError) -> None:
+        """No job was made, and none will be; otherwise it may be there, and is asked for under its key."""
+        if _is_refusal(error):
+            await self._drop(part)
+
     async def _drop(self, part: Part) -> None:
         if part in self._state.parts:
             self._state.parts.remove(part)
@@ -445,6 +467,11 @@ class Runner:
                 await asyncio.to_thread(write_state, self._state.path, content)
             except OSError as error:
                 raise StoppedError(f"Cannot write {self._state.path}: {error.strerror or error}.") from error
+
+
+def _is_refusal(error: ClientError) -> bool:
+    """Whether asking again would come to the same."""
+    return isinstance(error, ProblemError) and 400 <= error.status < 500 and error.status not in (408, 429)
 
 
 def _is_here(path: Path, size: int, since: float) -> bool:

@@ -121,6 +121,10 @@ class State:
             "failed": {name: [*failed.stamp, failed.problem] for name, failed in self.failed.items()},
         }
 
+    def is_empty(self) -> bool:
+        """Whether there is nothing to know."""
+        return not (self.parts or self.done or self.failed)
+
     def is_settled(self, unit: Unit) -> bool:
         """Whether an image was made, or could not be, as its file is now.
 
