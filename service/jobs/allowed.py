@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from service.jobs.area import Area, StorageError
 from service.jobs.local_area import LocalArea
@@ -39,19 +39,41 @@ async def allowed_area(
         NotAllowedError: If it is not below an allowed one, or a link in it leads out of that.
         StorageError: If the folder cannot be looked at.
     """
-    place = read_url(url)
     reason = "is not below a prefix that is allowed here"
-    for root in map(read_url, allowed):
-        parts = place.beneath(root)
-        if parts is None:
-            continue
-        area = open_area(root, timeout_seconds)
-        if parts:
-            area = area.below("/".join(parts))
+    for area in _areas(url, allowed, timeout_seconds):
         if not isinstance(area, LocalArea) or await area.stays_within():
             return area
         reason = "leads out of the folder that is allowed here"
     raise NotAllowedError(url, reason)
+
+
+def area_below(url: str, allowed: Sequence[str], timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> Area:
+    """The area of a URL that was found to be allowed, for use later: links are looked at as it is used.
+
+    Args:
+        url: See `read_url`.
+        allowed: URLs of the operator as they are now.
+        timeout_seconds: See `open_area`.
+
+    Returns:
+        The area, which never leaves the allowed folder.
+
+    Raises:
+        StorageUrlError: If the URL is none.
+        NotAllowedError: If it is not below an allowed one any more.
+    """
+    for area in _areas(url, allowed, timeout_seconds):
+        return area
+    raise NotAllowedError(url, "is not below a prefix that is allowed here")
+
+
+def _areas(url: str, allowed: Sequence[str], timeout_seconds: float) -> Iterator[Area]:
+    place = read_url(url)
+    for root in map(read_url, allowed):
+        parts = place.beneath(root)
+        if parts is not None:
+            area = open_area(root, timeout_seconds)
+            yield area.below("/".join(parts)) if parts else area
 
 
 def checked_prefix(url: str) -> str:

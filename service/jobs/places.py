@@ -8,10 +8,11 @@ from typing import Final
 import structlog
 
 from service.api.errors.problems import ProblemError
+from service.jobs.allowed import NotAllowedError, area_below
 from service.jobs.archives import read_entry
 from service.jobs.produced import Produced
 from service.jobs.records import Item, Job, StoredObject, UploadedFile, ZipEntry
-from service.jobs.storage import Area, ObjectTooLargeError, StorageError, open_area
+from service.jobs.storage import DEFAULT_TIMEOUT_SECONDS, Area, ObjectTooLargeError, StorageError
 from service.jobs.zip_records import EntryError
 from service.jobs.zip_records import ZipEntry as ArchiveEntry
 
@@ -30,32 +31,60 @@ class Places:
     | `outputs/…` | what was made, unless the job names a destination |
     """
 
-    def __init__(self, artifacts: Area, max_input_bytes: int) -> None:
+    def __init__(
+        self,
+        artifacts: Area,
+        max_input_bytes: int,
+        inputs: Sequence[str] = (),
+        outputs: Sequence[str] = (),
+        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+    ) -> None:
         """Opens nothing yet.
 
         Args:
             artifacts: The area of all jobs' artifacts.
             max_input_bytes: Largest image file.
+            inputs: URLs below which jobs may read.
+            outputs: URLs below which jobs may write.
+            timeout_seconds: Longest wait for one answer of S3.
         """
+        self._inputs = inputs
+        self._outputs = outputs
+        self._timeout = timeout_seconds
         self.artifacts = artifacts
         self.max_input_bytes = max_input_bytes
-        self._areas: dict[str, Area] = {}
+        self._areas: dict[tuple[str, Sequence[str]], Area] = {}
 
     def of(self, job_id: str) -> Area:
         """The artifacts of a job."""
         return self.artifacts.below(job_id)
 
     def outputs(self, job: Job) -> Area:
-        """Where the outputs of a job are."""
+        """Where the outputs of a job are.
+
+        Raises:
+            StorageError: The operator does not allow that place any more.
+        """
         if job.spec.destination is not None:
-            return self.area(job.spec.destination)
+            return self._area(job.spec.destination, self._outputs)
         return self.of(job.id).below(OUTPUTS)
 
     def area(self, url: str) -> Area:
-        """The area at a URL that was found to be allowed when the job was made."""
-        area = self._areas.get(url)
+        """The area that a job reads from; whatever links are made in it, nothing leads out of what is allowed.
+
+        Raises:
+            StorageError: The operator does not allow it any more.
+        """
+        return self._area(url, self._inputs)
+
+    def _area(self, url: str, allowed: Sequence[str]) -> Area:
+        area = self._areas.get((url, allowed))
         if area is None:
-            area = self._areas[url] = open_area(url)
+            try:
+                area = area_below(url, allowed, self._timeout)
+            except NotAllowedError as error:
+                raise StorageError(str(error), "refused") from None
+            self._areas[(url, allowed)] = area
         return area
 
     async def read(self, job: Job, item: Item) -> bytes:

@@ -27,14 +27,20 @@ def open_places(settings: Settings) -> Places:
     """Where files of jobs are; nothing is asked of the storage yet.
 
     Args:
-        settings: `artifacts_url`, or `state_folder`.
+        settings: `artifacts_url`, or `state_folder`; what jobs may read and write.
 
     Raises:
         StorageUrlError: If the URL is of something else.
         StorageError: If the environment has settings for S3 that cannot be.
     """
     url = settings.artifacts_url or (_state_folder(settings) / "artifacts").as_uri()
-    return Places(open_area(url), settings.max_upload_bytes)
+    return Places(
+        open_area(url, settings.storage_timeout_seconds),
+        settings.max_upload_bytes,
+        tuple(settings.job_inputs),
+        tuple(settings.job_outputs),
+        settings.storage_timeout_seconds,
+    )
 
 
 def _state_folder(settings: Settings) -> Path:

@@ -12,6 +12,7 @@ from service.jobs.safe_names import UnsafeNameError, safe_name
 from service.jobs.storage_urls import StorageUrl, StorageUrlError, read_url
 
 __all__ = [
+    "DEFAULT_TIMEOUT_SECONDS",
     "Area",
     "LocalArea",
     "ObjectTooLargeError",

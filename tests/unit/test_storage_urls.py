@@ -4,6 +4,7 @@ import pytest
 
 from service.jobs.allowed import NotAllowedError, allowed_area, checked_prefix
 from service.jobs.area import StorageError
+from service.jobs.places import Places
 from service.jobs.storage import StorageUrlError, open_area, read_url
 
 
@@ -156,3 +157,23 @@ def test_prefixes_of_the_operator_are_checked():
     assert checked_prefix("s3://bucket/photos") == "s3://bucket/photos"
     with pytest.raises(ValueError, match="file:///folder"):
         checked_prefix("/data/in")
+
+
+def test_what_a_job_reads_later_stays_within_what_is_allowed(tmp_path):
+    inside, outside = tmp_path / "in", tmp_path / "private"
+    (inside / "sub").mkdir(parents=True)
+    outside.mkdir()
+    (outside / "x").write_bytes(b"secret")
+    url = f"file://{inside}/sub"
+    artifacts = open_area(f"file://{tmp_path}/artifacts")
+    area = Places(artifacts, 100, (f"file://{inside}",)).area(url)
+    asyncio.run(area.put("x", b"x"))
+    assert asyncio.run(area.get("x", 9)) == b"x"
+    (inside / "sub" / "x").unlink()
+    (inside / "sub").rmdir()
+    (inside / "sub").symlink_to(outside)
+    later = Places(artifacts, 100, (f"file://{inside}",)).area(url)  # as another worker opens it
+    with pytest.raises(StorageError, match="leads out"):
+        asyncio.run(later.get("x", 9))
+    with pytest.raises(StorageError, match="not below"):
+        Places(artifacts, 100, (), (f"file://{inside}",)).area(url)

@@ -53,7 +53,10 @@ async def get_output(
     if is_current(request.headers.getlist("if-none-match"), etag):
         record_of(request.scope).outcome = "not-modified"
         return Response(status_code=304, headers=headers)
-    area = services_of(request).desk.places.outputs(found)
+    try:
+        area = services_of(request).desk.places.outputs(found)
+    except StorageError as error:
+        raise storage_problem(error) from None
     await _check_there(area, item, made)
     headers |= {"accept-ranges": "bytes", "content-disposition": attachment(item.output_name)}
     wanted = _range(request, etag, made.size)
