@@ -70,7 +70,7 @@ class Places:
         return self.of(job.id).below(OUTPUTS)
 
     def area(self, url: str) -> Area:
-        """The area that a job reads from; whatever links are made in it, nothing leads out of what is allowed.
+        """The area that a job reads from; no link in it leads out of what is allowed.
 
         Raises:
             StorageError: The operator does not allow it any more.
