@@ -28,6 +28,7 @@ from service.telemetry.tracing import span
 log = structlog.get_logger(__name__)
 
 _FIRST_PAUSE: Final = 0.2
+_LOOK_AGAIN_SECONDS: Final = 1.0
 _FAULT: Final = "It failed again and again; the worker's log says why."
 _LONGEST_PAUSE: Final = 5.0
 
@@ -46,8 +47,23 @@ class _Running:
     """A task that does items, and why it was told to stop."""
 
     job: int
-    task: asyncio.Task[None]
+    task: asyncio.Task[bool]
     cancelled: bool = False
+
+
+@dataclass(eq=False)
+class _Ours:
+    """What one task says about items of a job, and whether all it said was still its to say."""
+
+    job: Job
+    ledger: Ledger
+    all: bool = True
+
+    async def ended(self, end: Finished) -> bool:
+        """Notes an end; returns whether it counted."""
+        counted = await self.ledger.finish(self.job.key, end)
+        self.all &= counted
+        return counted
 
 
 class ChunkRunner:
@@ -89,6 +105,7 @@ class ChunkRunner:
         self._metrics = metrics
         self.slots = Slots(concurrency)
         self._running: set[_Running] = set()
+        self._doing: set[tuple[int, int]] = set()
         self.draining = False
 
     @property
@@ -127,31 +144,53 @@ class ChunkRunner:
             first: Its first item.
             count: How many items it has.
         """
+        while True:
+            if await self._once(job_id, first, count) or self.draining:
+                return
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+
+    async def _once(self, job_id: str, first: int, count: int) -> bool:
+        """Does what can be done now; False if somebody is at an item, whose end has to be seen."""
         try:
             job = await asyncio.to_thread(self._jobs.get, job_id)
         except JobNotFoundError:
-            return
+            return True
         if job.ended_at is not None:
-            return
-        items = await asyncio.to_thread(self._items.chunk, job, first, count)
+            return True
+        found, held = await asyncio.to_thread(self._items.chunk, job, first, count, self._ledger.worker)
+        items = [item for item in found if (job.key, item.n) not in self._doing]
         if job.cancelling:
             await self._cancelled(job, items)
-            return
+            return True
         # An item that is marked as running was left by a worker that is no more.
         suspects = [item for item in items if item.suspect or item.state is ItemState.RUNNING]
         others = [item for item in items if item not in suspects]
         groups = [others] if job.spec.operation == "generate" and others else [[item] for item in others]
-        with (
-            self._metrics.chunks_running.track_inprogress(),
-            span("job.chunk", parent=job.traceparent, job=job.id, first=first, items=len(items)),
-        ):
-            await asyncio.gather(
-                *(self._started(job, group, alone=False) for group in groups),
-                *(self._started(job, [item], alone=True) for item in suspects),
-            )
+        doing = {(job.key, item.n) for item in items}
+        self._doing |= doing
+        try:
+            with (
+                self._metrics.chunks_running.track_inprogress(),
+                span("job.chunk", parent=job.traceparent, job=job.id, first=first, items=len(items)),
+            ):
+                ended = await asyncio.gather(
+                    *(self._started(job, group, alone=False) for group in groups),
+                    *(self._started(job, [item], alone=True) for item in suspects),
+                    return_exceptions=True,  # nothing runs on when this returns
+                )
+        finally:
+            self._doing -= doing
+        for outcome in ended:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return not held and len(items) == len(found) and all(ended)
 
-    async def _started(self, job: Job, group: Sequence[Item], *, alone: bool) -> None:
-        """Does a group in a task of its own, so that it can be stopped by itself."""
+    async def _started(self, job: Job, group: Sequence[Item], *, alone: bool) -> bool:
+        """Does a group in a task of its own, so that it can be stopped by itself.
+
+        Returns:
+            Whether all of it has ended by this worker's word.
+        """
         task = asyncio.create_task(self._group(job, group, alone))
         running = _Running(job.key, task)
         self._running.add(running)
@@ -160,43 +199,51 @@ class ChunkRunner:
         finally:
             self._running.discard(running)
         if not task.cancelled():
-            task.result()
-        elif running.cancelled:
+            return task.result()
+        if running.cancelled:
             # Before it began; what had begun has said so itself.
             await self._cancelled(job, group)
+        return running.cancelled
 
-    async def _group(self, job: Job, group: Sequence[Item], alone: bool) -> None:
+    async def _group(self, job: Job, group: Sequence[Item], alone: bool) -> bool:
         async with self.slots.one(alone=alone):
             if self.draining:
-                return
+                return False
+            ours = _Ours(job, self._ledger)
             begun = []
             for item in group:
                 if alone and item.attempts >= self._max_attempts:
-                    await self._give_up(job, item)
+                    await self._give_up(ours, item)
                 else:
                     begun.append(replace(item, attempts=item.attempts + 1))
             if not begun:
-                return
+                return ours.all
             if alone:
                 self._metrics.retries.labels(job.spec.operation, "lost").inc(len(begun))
             try:
                 # Within: stopped while this is written, an item may have begun or not.
-                await self._ledger.claim([Claim(job.key, item.n, item.attempts) for item in begun])
+                taken = await self._ledger.claim([Claim(job.key, item.n, item.attempts) for item in begun])
+                if not all(taken):  # somebody was quicker
+                    ours.all = False
+                    begun = [item for item, is_so in zip(begun, taken, strict=True) if is_so]
+                    if not begun:
+                        return False
                 with span("job.item", job=job.id, item=begun[0].n, items=len(begun), alone=alone):
                     if job.spec.operation == "generate":
-                        await self._generate(job, begun)
+                        await self._generate(ours, begun)
                     else:
-                        await self._image(job, begun[0])
+                        await self._image(ours, begun[0])
             except asyncio.CancelledError:
                 await asyncio.shield(self._stopped(job, begun))
                 raise
+            return ours.all
 
-    async def _give_up(self, job: Job, item: Item) -> None:
-        log.error("item given up", job=job.id, item=item.n, attempts=item.attempts)
+    async def _give_up(self, ours: _Ours, item: Item) -> None:
+        log.error("item given up", job=ours.job.id, item=item.n, attempts=item.attempts)
         lost = ProblemError(
             "item-lost", f"The worker died each of the {item.attempts} times that it was doing this item."
         )
-        await self._failed(job, item, lost, 0.0)
+        await self._failed(ours, item, lost, 0.0)
 
     async def _stopped(self, job: Job, begun: Sequence[Item]) -> None:
         """Says what becomes of items that were stopped; those that have ended stay as they are."""
@@ -207,51 +254,41 @@ class ChunkRunner:
             await self._ledger.finish(job.key, Finished(item.n, item.attempts, ItemState.QUEUED))
 
     async def _cancelled(self, job: Job, items: Sequence[Item]) -> None:
-        ended = await asyncio.gather(
-            *(
-                self._ledger.finish(job.key, Finished(item.n, item.attempts, ItemState.CANCELLED))
-                for item in items
-            )
-        )
-        # An attempt may have stored its output and died then. At a destination of the client's there may
-        # have been a file of that name before, which is not ours to delete.
-        stored = [
-            item.output_name for item, is_so in zip(items, ended, strict=True) if is_so and item.attempts
-        ]
-        if stored and job.spec.destination is None:
-            await self._places.delete_outputs(job, stored)
+        ends = (Finished(item.n, item.attempts, ItemState.CANCELLED) for item in items)
+        await asyncio.gather(*(self._ledger.finish(job.key, end) for end in ends))
 
-    async def _image(self, job: Job, item: Item) -> None:
-        timings: dict[str, float] = {}
-        operation = operation_of(job.spec)
+    async def _image(self, ours: _Ours, item: Item) -> None:
+        job, timings = ours.job, dict[str, float]()
 
         async def attempt() -> None:
+            operation = operation_of(job.spec)
             started = perf_counter()
             data = await self._places.read(job, item)
             timings["read"] = perf_counter() - started
             produced = await self._runtime.run_image(operation, data, caller=job.owner)
-            await self._stored(job, item, produced, timings)
+            await self._stored(ours, item, produced, timings)
 
-        await self._until_ended(job, [item], attempt)
+        await self._until_ended(ours, [item], attempt)
 
-    async def _generate(self, job: Job, items: Sequence[Item]) -> None:
-        left = list(items)
-        operation = operation_of(job.spec)
+    async def _generate(self, ours: _Ours, items: Sequence[Item]) -> None:
+        job, left = ours.job, list(items)
 
         async def attempt() -> None:
+            operation = operation_of(job.spec)
             seeds = [item.source.seed for item in left if isinstance(item.source, Seed)]
             images = self._runtime.run_seeds(operation, seeds, caller=job.owner)
             async with aclosing(images) as made:
                 async for produced in made:
-                    await self._stored(job, left[0], produced, {})
+                    await self._stored(ours, left[0], produced, {})
                     left.pop(0)
 
-        await self._until_ended(job, left, attempt)
+        await self._until_ended(ours, left, attempt)
 
     async def _until_ended(
-        self, job: Job, left: Sequence[Item], attempt: Callable[[], Awaitable[None]]
+        self, ours: _Ours, left: Sequence[Item], attempt: Callable[[], Awaitable[None]]
     ) -> None:
         """Tries until it is done or turns out to be impossible; `left` holds what has not ended."""
+        job = ours.job
         started, pause, crashes = perf_counter(), _FIRST_PAUSE, 0
         while True:
             reason: RetryReason
@@ -278,16 +315,16 @@ class ChunkRunner:
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
         for item in list(left):
-            await self._failed(job, item, problem, perf_counter() - started)
+            await self._failed(ours, item, problem, perf_counter() - started)
 
-    async def _failed(self, job: Job, item: Item, problem: ProblemError, seconds: float) -> None:
+    async def _failed(self, ours: _Ours, item: Item, problem: ProblemError, seconds: float) -> None:
         ended = Finished(item.n, item.attempts, ItemState.FAILED, problem=stored_problem(problem))
-        if await self._ledger.finish(job.key, ended):
-            self._metrics.item_ended(job.spec.operation, problem.problem.slug, seconds)
+        if await ours.ended(ended):
+            self._metrics.item_ended(ours.job.spec.operation, problem.problem.slug, seconds)
 
-    async def _stored(self, job: Job, item: Item, produced: Produced, timings: dict[str, float]) -> None:
+    async def _stored(self, ours: _Ours, item: Item, produced: Produced, timings: dict[str, float]) -> None:
         """Stores what was made and counts it; begun, this is finished even when the item is cancelled."""
-        storing = asyncio.ensure_future(self._store(job, item, produced, timings))
+        storing = asyncio.ensure_future(self._store(ours, item, produced, timings))
         try:
             await asyncio.shield(storing)
         except asyncio.CancelledError:
@@ -296,8 +333,8 @@ class ChunkRunner:
         finally:
             produced.file.close()
 
-    async def _store(self, job: Job, item: Item, produced: Produced, timings: dict[str, float]) -> None:
-        started = perf_counter()
+    async def _store(self, ours: _Ours, item: Item, produced: Produced, timings: dict[str, float]) -> None:
+        job, started = ours.job, perf_counter()
         size = await self._places.write(job, item, produced)
         timings = {**timings, **produced.timings, "write": perf_counter() - started}
         output = Output(
@@ -309,7 +346,7 @@ class ChunkRunner:
             produced.model_digest,
         )
         ended = Finished(item.n, item.attempts, ItemState.SUCCEEDED, output, timings=timings)
-        if await self._ledger.finish(job.key, ended):
+        if await ours.ended(ended):
             self._metrics.item_ended(job.spec.operation, "ok", sum(timings.values()))
             for stage, seconds in timings.items():
                 self._metrics.stage_ended(job.spec.operation, cast("Stage", stage), seconds)

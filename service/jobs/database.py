@@ -92,7 +92,7 @@ class Database:
 
     @staticmethod
     def guarded(call: Callable[[], Result]) -> Result:
-        """Makes a call of DBOS, once.
+        """Makes a call that asks the database, as DBOS does, once.
 
         Args:
             call: What to do.
@@ -121,8 +121,12 @@ class Database:
         """
         if not self.sqlite:
             return self.run(work, patience=patience)
-        with self.engine.connect().execution_options(ganserve_reads=True) as connection:
-            return work(connection)
+
+        def reading() -> Result:
+            with self.engine.connect().execution_options(ganserve_reads=True) as connection:
+                return work(connection)
+
+        return self.guarded(reading)
 
     def migrate(self) -> None:
         """Makes the tables, DBOS's and ours, or brings them up to date; several may do so at a time.
@@ -226,8 +230,17 @@ def _postgresql_engine(url: str, pool_size: int) -> sa.Engine:
             "connect_timeout": 5,
             "application_name": APPLICATION,
             "options": "-c lock_timeout=30s",
+            # A machine that is gone says nothing; it is not waited for as long as TCP would.
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 20_000,
         },
     )
+
+
+# Another one's lock, and a disk on which there may be room again.
+_SQLITE_PASSING: Final = ("database is locked", "database table is locked", "database or disk is full")
 
 
 def _transient(error: sa.exc.DBAPIError) -> bool:
@@ -235,7 +248,7 @@ def _transient(error: sa.exc.DBAPIError) -> bool:
     if error.connection_invalidated:
         return True
     text = str(error.orig)
-    if "database is locked" in text or "database table is locked" in text:
+    if any(reason in text for reason in _SQLITE_PASSING):
         return True
     code = getattr(error.orig, "sqlstate", None)
     # Classes of SQLSTATE: 08 connection, 57P server shut down or starting, 40 rollback, 55P03 lock timeout,

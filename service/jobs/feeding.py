@@ -15,6 +15,7 @@ from service.jobs.database import DatabaseAwayError
 from service.jobs.item_store import ItemStore
 from service.jobs.job_store import JobNotFoundError, JobStore
 from service.jobs.listing import Lister
+from service.jobs.places import Places
 from service.jobs.records import Job, JobState
 from service.jobs.worker_store import WorkerStore
 from service.telemetry.jobs import JobMetrics
@@ -57,6 +58,7 @@ class Feeder:
         items: ItemStore,
         workers: WorkerStore,
         lister: Lister,
+        places: Places,
         queue: Queue,
         *,
         retention: float,
@@ -71,6 +73,7 @@ class Feeder:
             items: Their items.
             workers: For how much can be done at a time.
             lister: Lists sources.
+            places: Where outputs are that do not count.
             queue: Where chunks go.
             retention: Seconds for which an ended job is kept.
             lease: Seconds after which a silent worker is given up.
@@ -81,6 +84,7 @@ class Feeder:
         self._items = items
         self._workers = workers
         self._lister = lister
+        self._places = places
         self._queue = queue
         self._retention = retention
         self._lease = lease
@@ -100,10 +104,7 @@ class Feeder:
         if job.ended_at is None:
             problem = None
             try:
-                if not job.listed and not job.cancelling:
-                    with span("job.expand", parent=job.traceparent, job=job.id):
-                        await self._lister.run(job)
-                if not await self._feed(job):
+                if not await self._list(job) or not await self._feed(job):
                     return
             except ProblemError as error:
                 log.warning("job failed", job=job.id, reason=error.detail)
@@ -115,6 +116,21 @@ class Feeder:
         if job.spec.webhook is not None:
             await self._patiently(self._queue.put_webhook, job)
         await self._patiently(self._queue.forget, job)
+
+    async def _list(self, job: Job) -> bool:
+        """Sees to it that all sources are listed; False if this round is not ours any more."""
+        current: Job | None = job
+        while True:
+            if current is None or current.ended_at is not None or current.round != job.round:
+                return False
+            if current.listed or current.cancelling:
+                return True
+            with span("job.expand", parent=job.traceparent, job=job.id):
+                await self._lister.run(current)
+            current = await self._current(job)
+            if current is not None and not current.listed and not current.cancelling:
+                # For a moment somebody else lists it, too, and was quicker. Who is last goes on alone.
+                await asyncio.sleep(_SHORTEST_POLL)
 
     def _told(self, job: Job) -> None:
         counts, ended = job.counts, job.ended_at or job.created_at
@@ -227,6 +243,14 @@ class Feeder:
             state, problem = JobState.CANCELLED, None
         elif problem is not None:
             state = JobState.FAILED
+        if counts.done < counts.total:
+            await self._stored(self._jobs.stop, job)
+        if job.spec.destination is None and counts.succeeded < counts.total:
+            # At a destination of the client's there may have been files of these names before. Here nothing
+            # else can: whoever tries the job anew has to wait for its end, which is noted after this.
+            names = await self._stored(self._items.doubtful, job)
+            if names:
+                await self._places.delete_outputs(job, names)
         stored = None if problem is None else stored_problem(problem)
         return await self._stored(self._jobs.end, job, state, stored, self._retention)
 

@@ -12,13 +12,15 @@ import sqlalchemy as sa
 from service.jobs.database import Database
 from service.jobs.records import Finished, Item, ItemState, Job, Operation
 from service.jobs.rows import dumped, dumped_output, item_of
-from service.jobs.tables import ITEMS, JOBS
+from service.jobs.tables import ITEMS, JOBS, WORKERS
 
 _COUNTED: Final = {
     ItemState.SUCCEEDED: "succeeded",
     ItemState.FAILED: "failed",
     ItemState.CANCELLED: "cancelled",
 }
+
+_OPEN: Final = (ItemState.QUEUED.value, ItemState.RUNNING.value)
 
 
 class ItemNotFoundError(LookupError):
@@ -65,28 +67,43 @@ class ItemStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def chunk(self, job: Job, first: int, count: int) -> list[Item]:
+    def chunk(self, job: Job, first: int, count: int, worker: str) -> tuple[list[Item], int]:
         """Items of a chunk that are not done.
 
         Args:
             job: The job.
             first: The first item.
             count: How many the chunk has.
+            worker: Who asks.
 
         Returns:
-            Those that are queued, or were running when somebody last said so.
+            Those that are queued, or were left running by a worker that is no more, or by the one that asks;
+            and how many others a worker is at that lives.
         """
+        at_it = (
+            sa.select(WORKERS.c.id)
+            .where(
+                WORKERS.c.id == ITEMS.c.worker,
+                WORKERS.c.id != worker,
+                WORKERS.c.state.in_(["running", "draining"]),
+                # One that was restarted under its name is not at what it had begun before.
+                WORKERS.c.started_at <= ITEMS.c.started_at,
+            )
+            .exists()
+        )
         query = (
-            sa.select(ITEMS)
+            sa.select(ITEMS, sa.and_(ITEMS.c.state == ItemState.RUNNING.value, at_it).label("held"))
             .where(
                 ITEMS.c.job == job.key,
                 ITEMS.c.n >= first,
                 ITEMS.c.n < first + count,
-                ITEMS.c.state.in_([ItemState.QUEUED.value, ItemState.RUNNING.value]),
+                ITEMS.c.state.in_(_OPEN),
             )
             .order_by(ITEMS.c.n)
         )
-        return [item_of(row) for row in self._rows(query)]
+        rows = self._rows(query)
+        free = [item_of(row) for row in rows if not row["held"]]
+        return free, len(rows) - len(free)
 
     def open_chunks(self, job: Job, size: int, start: int, limit: int) -> list[int]:
         """Chunks that hold items to be done.
@@ -107,26 +124,36 @@ class ItemStore:
                 ITEMS.c.job == job.key,
                 ITEMS.c.n >= start * size,
                 ITEMS.c.n < (start + limit) * size,
-                ITEMS.c.state.in_([ItemState.QUEUED.value, ItemState.RUNNING.value]),
+                ITEMS.c.state.in_(_OPEN),
             )
             .distinct()
             .order_by("chunk")
         )
         return [row["chunk"] for row in self._rows(query)]
 
-    def claim(self, claims: Sequence[Claim], worker: str) -> None:
+    def claim(self, claims: Sequence[Claim], worker: str) -> set[Claim]:
         """Notes that attempts begin.
 
         Args:
             claims: Of any jobs.
             worker: Who begins them.
+
+        Returns:
+            Those that begin: not those of items that somebody else has begun or ended, and none of a worker
+            that the others have given up.
         """
         if not claims:
-            return
+            return set()
 
-        def work(connection: sa.Connection) -> None:
+        def work(connection: sa.Connection) -> set[Claim]:
+            given_up = sa.select(WORKERS.c.id).where(WORKERS.c.id == worker, WORKERS.c.state == "lost")
+            if connection.execute(given_up).first() is not None:
+                return set()
             revisions = self._next_revisions(connection, {claim.job for claim in claims})
-            connection.execute(
+            known = [claim for claim in claims if claim.job in revisions]
+            if not known:
+                return set()
+            begun = connection.execute(
                 sa.update(ITEMS)
                 .where(
                     ITEMS.c.job == sa.bindparam("of_job"),
@@ -150,11 +177,27 @@ class ItemStore:
                         "before": claim.attempt - 1,
                         "now_revision": revisions[claim.job],
                     }
-                    for claim in claims
+                    for claim in known
                 ],
             )
+            if begun.rowcount == len(known):
+                return set(known)
+            # Somebody else's, or begun by this very call, which is made again since its answer was lost.
+            ours = {
+                Claim(*row)
+                for job in revisions
+                for row in connection.execute(
+                    sa.select(ITEMS.c.job, ITEMS.c.n, ITEMS.c.attempts).where(
+                        ITEMS.c.job == job,
+                        ITEMS.c.n.in_([claim.n for claim in known if claim.job == job]),
+                        ITEMS.c.state == ItemState.RUNNING.value,
+                        ITEMS.c.worker == worker,
+                    )
+                )
+            }
+            return ours & set(known)
 
-        self._database.run(work)
+        return self._database.run(work)
 
     def finish(self, job: int, ends: Sequence[Finished]) -> set[int]:
         """Notes how attempts ended; each item is counted once, whoever else thought to be doing it.
@@ -164,30 +207,31 @@ class ItemStore:
             ends: One an item.
 
         Returns:
-            Items of which these were still the attempts; the others are ignored.
+            Items of which these were still the attempts, and ended so; the others are ignored.
         """
         if not ends:
             return set()
-        attempts = {end.n: end.attempt for end in ends}
+        of_item = {end.n: end for end in ends}
 
         def work(connection: sa.Connection) -> set[int]:
             revision = self._next_revisions(connection, {job}).get(job)
             if revision is None:
                 return set()
-            current = {
-                row[0]
+            states = {
+                row[0]: row[2]
                 for row in connection.execute(
-                    sa.select(ITEMS.c.n, ITEMS.c.attempts).where(
-                        ITEMS.c.job == job,
-                        ITEMS.c.n.in_(list(attempts)),
-                        ITEMS.c.state.in_([ItemState.RUNNING.value, ItemState.QUEUED.value]),
+                    sa.select(ITEMS.c.n, ITEMS.c.attempts, ITEMS.c.state).where(
+                        ITEMS.c.job == job, ITEMS.c.n.in_(list(of_item))
                     )
                 )
-                if attempts[row[0]] == row[1]
+                if of_item[row[0]].attempt == row[1]
             }
-            accepted = [end for end in ends if end.n in current]
+            # Those that have ended so already ended by this very call, of which the answer was lost.
+            so = {n for n, state in states.items() if state in _OPEN or state == of_item[n].state.value}
+            accepted = [of_item[n] for n in so if states[n] in _OPEN]
             if not accepted:
-                return set()
+                return so
+            put_back = sa.bindparam("put_back", type_=sa.Boolean)
             connection.execute(
                 sa.update(ITEMS)
                 .where(ITEMS.c.job == job, ITEMS.c.n == sa.bindparam("of_n"))
@@ -196,9 +240,10 @@ class ItemStore:
                     output=sa.bindparam("new_output"),
                     problem=sa.bindparam("new_problem"),
                     timings=sa.bindparam("new_timings"),
-                    suspect=False,
+                    # One that was put back before it had shown that it is harmless is suspected still.
+                    suspect=sa.and_(ITEMS.c.suspect, put_back),
                     attempts=sa.bindparam("new_attempts"),
-                    ended_at=self._database.now,
+                    ended_at=sa.case((put_back, sa.null()), else_=self._database.now),
                     revision=revision,
                 ),
                 [
@@ -207,6 +252,7 @@ class ItemStore:
                         "new_state": end.state.value,
                         # What was put back was not tried.
                         "new_attempts": end.attempt - (end.state is ItemState.QUEUED),
+                        "put_back": end.state is ItemState.QUEUED,
                         "new_output": dumped_output(end.output),
                         "new_problem": None if end.problem is None else dumped(end.problem),
                         "new_timings": None
@@ -223,9 +269,27 @@ class ItemStore:
                     .where(JOBS.c.key == job)
                     .values({name: JOBS.c[name] + more for name, more in counted.items()})
                 )
-            return current
+            return so
 
         return self._database.run(work)
+
+    def doubtful(self, job: Job) -> list[str]:
+        """Names of outputs that may be there although their items did not succeed.
+
+        An attempt may have stored its output and died then, or storage may not have said that it had it.
+
+        Args:
+            job: The job, of which nothing runs any more.
+        """
+        more_than_one = sa.or_(ITEMS.c.attempts > 1, ITEMS.c.problem.contains("/storage-unavailable"))
+        query = sa.select(ITEMS.c.output_name).where(
+            ITEMS.c.job == job.key,
+            sa.or_(
+                sa.and_(ITEMS.c.state == ItemState.CANCELLED.value, ITEMS.c.attempts > 0),
+                sa.and_(ITEMS.c.state == ItemState.FAILED.value, more_than_one),
+            ),
+        )
+        return [row["output_name"] for row in self._rows(query)]
 
     def get(self, job: Job, n: int) -> Item:
         """An item.

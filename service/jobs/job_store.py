@@ -251,9 +251,12 @@ class JobStore:
             DatabaseAwayError: The database is.
         """
         before = self.get(job_id, owner)
+        is_over = sa.select(JOBS.c.key).where(JOBS.c.id == job_id, _expired(self._database))
 
         def work(connection: sa.Connection) -> None:
-            row = connection.execute(_locked(job_id)).mappings().one()
+            row = connection.execute(_locked(job_id)).mappings().first()
+            if row is None or connection.execute(is_over).first() is not None:
+                raise JobNotFoundError(job_id)  # or its files might be deleted while it is tried again
             if row["round"] > before.round:
                 return  # carried out already
             if row["ended_at"] is None:
@@ -359,8 +362,10 @@ class JobStore:
 
         def work(connection: sa.Connection) -> bool:
             row = connection.execute(_locked(job.id)).mappings().first()
-            if row is None or row["listed"] or row["total"] != listed:
-                return row is not None and row["cursor"] == cursor and row["total"] == listed + len(items)
+            if row is None or row["ended_at"] is not None:
+                return False
+            if row["listed"] or row["total"] != listed:
+                return bool(row["cursor"] == cursor and row["total"] == listed + len(items))
             insert_items(connection, self._database, job.key, job.spec, items)
             connection.execute(
                 sa.update(JOBS).where(JOBS.c.key == job.key).values(cursor=cursor, listed=last)
@@ -401,6 +406,34 @@ class JobStore:
 
         return self._database.run(work)
 
+    def stop(self, job: Job) -> None:
+        """Marks what is not done of a job as cancelled, since nobody will do it any more.
+
+        Args:
+            job: The job.
+        """
+
+        def work(connection: sa.Connection) -> None:
+            row = connection.execute(_locked(job.id)).mappings().first()
+            if row is not None and row["ended_at"] is None and row["round"] == job.round:
+                changes = self._stopped(connection, row)
+                connection.execute(sa.update(JOBS).where(JOBS.c.key == job.key).values(changes))
+
+        self._database.run(work)
+
+    def _stopped(self, connection: sa.Connection, job: sa.RowMapping) -> dict[str, Any]:
+        """Marks items as cancelled; returns what changes in the job, which is locked."""
+        revision = job["revision"] + 1
+        left = connection.execute(
+            sa.update(ITEMS)
+            .where(
+                ITEMS.c.job == job["key"],
+                ITEMS.c.state.in_([ItemState.QUEUED.value, ItemState.RUNNING.value]),
+            )
+            .values(state=ItemState.CANCELLED.value, revision=revision, ended_at=self._database.now)
+        ).rowcount
+        return {"cancelled": job["cancelled"] + left, "revision": revision}
+
     def end(self, job: Job, state: JobState, problem: dict[str, Any] | None, retention: float) -> Job | None:
         """Notes the end of a job; items that nobody will do any more become cancelled.
 
@@ -419,26 +452,17 @@ class JobStore:
             if row is None:
                 return None
             if row["ended_at"] is None and row["round"] == job.round:
-                revision = row["revision"] + 1
-                left = connection.execute(
-                    sa.update(ITEMS)
-                    .where(
-                        ITEMS.c.job == job.key,
-                        ITEMS.c.state.in_([ItemState.QUEUED.value, ItemState.RUNNING.value]),
-                    )
-                    .values(state=ItemState.CANCELLED.value, revision=revision, ended_at=self._database.now)
-                ).rowcount
+                changes = self._stopped(connection, row)
                 connection.execute(
                     sa.update(JOBS)
                     .where(JOBS.c.key == job.key)
                     .values(
                         state=state.value,
                         cancelling=False,
-                        cancelled=row["cancelled"] + left,
                         problem=None if problem is None else dumped(problem),
                         ended_at=self._database.now,
                         expires_at=self._database.now + int(retention * 1000),
-                        revision=revision,
+                        **changes,
                     )
                 )
             row = connection.execute(_WITH_RUNNING.where(JOBS.c.key == job.key)).mappings().one()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from time import monotonic
-from typing import Final, Literal
+from typing import Final, Literal, ParamSpec, TypeVar
 
 import structlog
 
@@ -13,6 +15,9 @@ from service.jobs.database import DatabaseAwayError
 from service.jobs.worker_store import WorkerStore
 
 log = structlog.get_logger(__name__)
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
 
 _BEATS_A_LEASE: Final = 5
 
@@ -37,13 +42,15 @@ class Lease:
             workers: Where it is written.
             worker: Name of this worker.
             seconds: After so long without a word a worker is lost.
-            recover: Queues again what lost workers left; blocks.
+            recover: Queues again what lost workers left, and is called now and then without any; blocks.
         """
         self._workers = workers
         self._worker = worker
         self._seconds = seconds
         self._recover = recover
         self._renewed = monotonic()
+        # Threads of its own: all others may be busy for longer than the lease lasts.
+        self._threads = ThreadPoolExecutor(2, "lease")
         self.state: Literal["running", "draining", "stopped"] = "running"
 
     @property
@@ -63,18 +70,32 @@ class Lease:
             LeaseLostError: If it is lost.
         """
         interval = self._seconds / _BEATS_A_LEASE
+        taking: asyncio.Future[None] | None = None
         while True:
             asked = monotonic()
             try:
-                if not await asyncio.to_thread(self._workers.beat, self._worker, self.state, interval):
-                    raise LeaseLostError("other workers have taken this one for lost")
-                self._renewed = asked
-                await asyncio.to_thread(self._take_over)
+                # This may never return, as when the database's machine is gone; the lease ends all the same.
+                beat = self._in_thread(self._workers.beat, self._worker, self.state, interval)
+                await asyncio.wait({beat}, timeout=max(0.0, self._seconds - self.age_seconds))
+                if beat.done():
+                    if not beat.result():
+                        raise LeaseLostError("other workers have taken this one for lost")
+                    self._renewed = asked
+                    if taking is None or taking.done():
+                        if taking is not None:
+                            taking.result()
+                        taking = self._in_thread(self._take_over)
             except DatabaseAwayError as error:
                 log.warning("the lease is not renewed", reason=str(error), age=round(self.age_seconds, 1))
+                taking = None
             if self.age_seconds > self._seconds:
                 raise LeaseLostError(f"the database was away for {self.age_seconds:.0f} s")
             await asyncio.sleep(interval)
+
+    def _in_thread(
+        self, call: Callable[P, Result], *args: P.args, **kwargs: P.kwargs
+    ) -> asyncio.Future[Result]:
+        return asyncio.get_running_loop().run_in_executor(self._threads, partial(call, *args, **kwargs))
 
     async def give_back(self) -> None:
         """Says that this worker stops."""
@@ -82,6 +103,4 @@ class Lease:
         await asyncio.to_thread(self._workers.beat, self._worker, "stopped", 2.0)
 
     def _take_over(self) -> None:
-        lost = [name for name in self._workers.give_up(self._seconds) if name != self._worker]
-        if lost:
-            self._recover(lost)
+        self._recover([name for name in self._workers.give_up(self._seconds) if name != self._worker])

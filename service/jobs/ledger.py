@@ -32,18 +32,22 @@ class Ledger:
             worker: Whose items they are.
         """
         self._items = items
-        self._worker = worker
-        self._claims: list[tuple[Claim, asyncio.Future[None]]] = []
+        self.worker = worker
+        self._claims: list[tuple[Claim, asyncio.Future[bool]]] = []
         self._ends: dict[int, list[tuple[Finished, asyncio.Future[bool]]]] = defaultdict(list)
         self._something = asyncio.Event()
 
-    async def claim(self, claims: Sequence[Claim]) -> None:
-        """Notes that attempts begin, and returns when that is written."""
+    async def claim(self, claims: Sequence[Claim]) -> list[bool]:
+        """Notes that attempts begin, and returns when that is written.
+
+        Returns:
+            Whether each began; not if its item is somebody else's by now.
+        """
         loop = asyncio.get_running_loop()
-        futures = [loop.create_future() for _ in claims]
+        futures: list[asyncio.Future[bool]] = [loop.create_future() for _ in claims]
         self._claims += zip(claims, futures, strict=True)
         self._something.set()
-        await asyncio.gather(*futures)
+        return await asyncio.gather(*futures)
 
     async def finish(self, job: int, end: Finished) -> bool:
         """Notes how an attempt ended, and returns when that is written.
@@ -72,17 +76,17 @@ class Ledger:
             for job, of_job in ends.items():
                 await self._write_ends(job, of_job)
 
-    async def _write_claims(self, claims: list[tuple[Claim, asyncio.Future[None]]]) -> None:
+    async def _write_claims(self, claims: list[tuple[Claim, asyncio.Future[bool]]]) -> None:
         wanted = [claim for claim, future in claims if not future.done()]
         while True:
             try:
-                await asyncio.to_thread(self._items.claim, wanted, self._worker)
+                begun = await asyncio.to_thread(self._items.claim, wanted, self.worker)
                 break
             except DatabaseAwayError as error:
                 await _wait(error)
-        for _, future in claims:
+        for claim, future in claims:
             if not future.done():
-                future.set_result(None)
+                future.set_result(claim in begun)
 
     async def _write_ends(self, job: int, ends: list[tuple[Finished, asyncio.Future[bool]]]) -> None:
         while True:

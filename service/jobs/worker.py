@@ -8,7 +8,7 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from typing import Any, Final
 
@@ -46,6 +46,7 @@ _CANCEL_POLL_SECONDS: Final = 0.5
 _STOP_MARGIN_SECONDS: Final = 5.0
 _START_PAUSE_SECONDS: Final = 1.0
 _JOB_TRIES: Final = 4
+_CHUNK_TRIES: Final = 10
 
 _SETUP_ERRORS: Final = (
     DatabaseSetupError,
@@ -101,6 +102,7 @@ class Worker:
             self._items,
             workers,
             Lister(self._jobs, places, settings.max_job_items),
+            places,
             client,
             retention=settings.job_retention_seconds,
             lease=settings.worker_lease_seconds,
@@ -132,7 +134,7 @@ class Worker:
         Returns:
             The exit status: 0, or `LEASE_LOST`.
         """
-        await self.lease.take(self._settings.worker_concurrency)
+        await _until_there(self._take_lease)
         background = [
             asyncio.create_task(work)
             for work in (
@@ -164,6 +166,9 @@ class Worker:
         log.info("worker stopped", worker=self.id)
         return 0
 
+    async def _take_lease(self) -> None:
+        await self.lease.take(self._settings.worker_concurrency)
+
     async def job(self, job_id: str, number: int) -> None:
         """See `service.jobs.workflows.Handler`."""
         for tried in range(1, _JOB_TRIES + 1):
@@ -176,13 +181,20 @@ class Worker:
 
     async def chunk(self, job_id: str, first: int, count: int) -> None:
         """See `service.jobs.workflows.Handler`."""
+        faults = 0
         while True:
             try:
                 await self.chunks.run(job_id, first, count)
                 break
             except DatabaseAwayError as error:
                 log.warning("the database is away", reason=str(error))
-                await asyncio.sleep(_START_PAUSE_SECONDS)
+            except Exception:
+                # Nobody else does its items while this worker lives.
+                faults += 1
+                if faults == _CHUNK_TRIES:
+                    raise
+                log.exception("chunk failed", job=job_id, first=first, tried=faults)
+            await asyncio.sleep(_START_PAUSE_SECONDS)
         if self.chunks.draining:
             # Not done, perhaps: this worker's pending workflows are queued again for others as it ends.
             await asyncio.Event().wait()
@@ -205,7 +217,10 @@ class Worker:
         return None
 
     def _take_over(self, workers: list[str]) -> None:
-        self._counted.chunks_taken_over.inc(self._workflows.recover(workers))
+        taken = self._database.guarded(lambda: self._workflows.recover(workers) if workers else 0)
+        self._counted.chunks_taken_over.inc(taken)
+        if reclaimed := self._database.guarded(self._workflows.reclaim):
+            log.warning("workflows taken and not begun", worker=self.id, count=reclaimed)
 
     async def _watch_cancelled(self) -> None:
         while True:
@@ -228,15 +243,25 @@ def run(settings: Settings) -> None:
     """
     configure_logging(settings.log_level, settings.log_format)
     try:
-        send_spans = configure_tracing("ganserve-worker")
-        status = asyncio.run(_run(settings))
-        send_spans()
+        asyncio.run(_until_exit(settings, configure_tracing("ganserve-worker")))
     except _SETUP_ERRORS as error:
         print(f"ganserve worker: {error}", file=sys.stderr, flush=True)
         sys.exit(2)
+
+
+async def _until_exit(settings: Settings, send_spans: Callable[[], None]) -> None:
+    try:
+        status = await _run(settings)
+    except _SETUP_ERRORS:
+        raise
+    except Exception:
+        log.exception("worker failed")
+        status = 1
+    send_spans()
     sys.stdout.flush()
     sys.stderr.flush()
-    # Threads of workflows that others go on with wait for those; nothing in them is to be finished here.
+    # Threads of workflows that others go on with wait for those, and threads that ask a database which is
+    # gone may wait for ever; nothing in them is to be finished here.
     os._exit(status)
 
 
@@ -248,7 +273,8 @@ async def _run(settings: Settings) -> int:
     database = open_database(settings)
     async with AsyncExitStack() as stack:
         stack.callback(database.close)
-        if not await _unless_stopped(_migrated(database), stopped):
+        migrated = _until_there(lambda: asyncio.to_thread(database.migrate))
+        if not await _unless_stopped(migrated, stopped):
             return 0
         metrics, signer = Metrics(), load_signer(settings, package_version())
         runtime = await stack.enter_async_context(Runtime(settings, metrics, signer))
@@ -261,12 +287,11 @@ async def _run(settings: Settings) -> int:
         return await working
 
 
-async def _migrated(database: Database) -> None:
-    """Waits for the database, and brings its tables up to date."""
+async def _until_there(call: Callable[[], Awaitable[None]]) -> None:
+    """Makes a call until the database is there."""
     while True:
         try:
-            await asyncio.to_thread(database.migrate)
-            return
+            return await call()
         except DatabaseAwayError as error:
             log.warning("the database is away", reason=str(error))
             await asyncio.sleep(_START_PAUSE_SECONDS)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from time import monotonic
 from typing import Any, Final, Protocol
 
 import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, DBOSConfig, EnqueueOptions, Serializer
+from dbos._utils import INTERNAL_QUEUE_NAME
 
 from service.jobs.database import APPLICATION, WORKFLOWS_VERSION, Database
 from service.jobs.records import Job, Priority
@@ -28,6 +30,7 @@ _WEBHOOK: Final = "ganserve.webhook"
 _JOBS_AT_A_TIME: Final = 64
 _WEBHOOKS_AT_A_TIME: Final = 8
 _POLL_SECONDS: Final = 0.1
+_UNKNOWN_SECONDS: Final = 5.0
 _DELETED_AT_ONCE: Final = 500
 _PRIORITIES: Final[dict[Priority, int]] = {"high": 10, "normal": 20, "low": 30}
 _UNFINISHED: Final = ["ENQUEUED", "PENDING", "DELAYED"]
@@ -199,6 +202,7 @@ class WorkflowWorker:
         self._worker = worker
         self._chunks = chunks
         self._loop = asyncio.get_running_loop()
+        self._unknown: dict[str, float] = {}
         config = DBOSConfig(
             name=APPLICATION,
             system_database_url=database.url,
@@ -256,6 +260,27 @@ class WorkflowWorker:
             How many workflows.
         """
         return len(DBOS._recover_pending_workflows(workers))
+
+    def reclaim(self) -> int:
+        """Queues again what the database has as taken by this worker, and this worker knows nothing of.
+
+        So it is when the database went away while it committed that the worker takes a workflow.
+
+        Returns:
+            How many workflows.
+        """
+        database = self._dbos._sys_db
+        taken = {
+            found.workflow_id for found in database.get_pending_workflows(self._worker, WORKFLOWS_VERSION)
+        }
+        unknown = taken.difference(self._dbos._active_workflows_set.activeList())
+        now = monotonic()
+        self._unknown = {name: self._unknown.get(name, now) for name in unknown}
+        # What was taken a moment ago is begun in a moment.
+        lost = [name for name, since in self._unknown.items() if now - since > _UNKNOWN_SECONDS]
+        return sum(
+            database.reenqueue_for_recovery(name, [self._worker], INTERNAL_QUEUE_NAME) for name in lost
+        )
 
     def _on_loop(self, work: Any) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -198,7 +199,8 @@ def test_an_item_is_counted_once(jobs: JobStore, items: ItemStore) -> None:
     items.claim([Claim(job.key, n, 1) for n in range(3)], "w1")
     assert jobs.get(job.id).counts.running == 3
     assert items.finish(job.key, [done(0), done(1, state=ItemState.FAILED)]) == {0, 1}
-    assert items.finish(job.key, [done(0), done(1), done(2, attempt=2)]) == set()
+    # The answer to a commit may be lost; then the same is said again.
+    assert items.finish(job.key, [done(0), done(1), done(2, attempt=2)]) == {0}
     counts = jobs.get(job.id).counts
     assert (counts.succeeded, counts.failed, counts.running) == (1, 1, 1)
     assert items.get(job, 0).output == OUTPUT
@@ -214,10 +216,54 @@ def test_who_lost_an_item_counts_no_more(jobs: JobStore, items: ItemStore) -> No
     assert items.finish(job.key, [done(0, attempt=2)]) == {0}
 
 
+def test_an_item_that_two_say_has_ended_is_counted_once(jobs: JobStore, items: ItemStore) -> None:
+    job, _ = jobs.create(new("a.png"), nothing)
+    items.claim([Claim(job.key, 0, 1)], "w1")
+    assert items.finish(job.key, [done(0), done(0)]) == {0}
+    assert jobs.get(job.id).counts.succeeded == 1
+
+
+def test_who_is_second_does_not_begin(jobs: JobStore, items: ItemStore) -> None:
+    job, _ = jobs.create(new("a.png", "b.png"), nothing)
+    first, second = Claim(job.key, 0, 1), Claim(job.key, 1, 1)
+    assert items.claim([first], "w1") == {first}
+    assert items.claim([first, second], "w2") == {second}
+    items.finish(job.key, [done(0)])
+    assert items.claim([Claim(job.key, 0, 2)], "w2") == set()
+
+
+def test_a_worker_that_was_given_up_begins_nothing(
+    jobs: JobStore, items: ItemStore, database: Database
+) -> None:
+    job, _ = jobs.create(new("a.png", "b.png"), nothing)
+    workers = WorkerStore(database)
+    workers.register("w1", 4)
+    items.claim([Claim(job.key, 0, 1)], "w1")
+    assert [item.n for item in items.chunk(job, 0, 2, "w2")[0]] == [1]  # the other one is at it
+    assert items.chunk(job, 0, 2, "w2")[1] == 1
+    time.sleep(0.05)
+    assert workers.give_up(0.01) == ["w1"]
+    assert items.claim([Claim(job.key, 1, 1)], "w1") == set()
+    assert [item.n for item in items.chunk(job, 0, 2, "w2")[0]] == [0, 1]
+    workers.register("w1", 4)  # as after a restart: what it had begun before, it is not at any more
+    assert [item.n for item in items.chunk(job, 0, 2, "w2")[0]] == [0, 1]
+    again = Claim(job.key, 1, 1)
+    assert items.claim([again], "w1") == {again}
+
+
+def test_a_suspect_that_is_put_back_is_suspected_still(jobs: JobStore, items: ItemStore) -> None:
+    job, _ = jobs.create(new("a.png"), nothing)
+    items.claim([Claim(job.key, 0, 1)], "w1")
+    items.claim([Claim(job.key, 0, 2)], "w2")
+    items.finish(job.key, [done(0, 2, ItemState.QUEUED)])
+    item = items.get(job, 0)
+    assert (item.state, item.attempts, item.suspect, item.ended_at) == (ItemState.QUEUED, 1, True, None)
+
+
 def test_a_claim_written_twice_is_one_attempt(jobs: JobStore, items: ItemStore) -> None:
     job, _ = jobs.create(new("a.png"), nothing)
     for _ in range(2):
-        items.claim([Claim(job.key, 0, 1)], "w1")
+        assert items.claim([Claim(job.key, 0, 1)], "w1") == {Claim(job.key, 0, 1)}
     item = items.get(job, 0)
     assert (item.attempts, item.suspect) == (1, False)
 
@@ -238,7 +284,7 @@ def test_open_chunks_are_those_with_items_to_do(jobs: JobStore, items: ItemStore
     assert items.open_chunks(job, 3, 1, 2) == [1, 2]
     items.finish(job.key, [done(n) for n in (3, 4, 5)])
     assert items.open_chunks(job, 3, 0, 100) == [0, 2, 3]
-    assert [item.n for item in items.chunk(job, 6, 3)] == [6, 7, 8]
+    assert [item.n for item in items.chunk(job, 6, 3, "w")[0]] == [6, 7, 8]
 
 
 def test_changes_are_followed_by_revision(jobs: JobStore, items: ItemStore) -> None:
