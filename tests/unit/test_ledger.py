@@ -27,9 +27,10 @@ class _Items:
         self.free = threading.Event()
         self.free.set()
 
-    def claim(self, claims: Sequence[Claim], worker: str) -> None:
+    def claim(self, claims: Sequence[Claim], worker: str) -> set[Claim]:
         self._ask()
         self.claims.append(list(claims))
+        return set(claims)
 
     def finish(self, job: int, ends: Sequence[Finished]) -> set[int]:
         self._ask()
