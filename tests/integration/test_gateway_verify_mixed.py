@@ -126,6 +126,28 @@ def test_what_is_made_of_other_images_is_held_by_its_hash(
     assert found["pixels"]["match"] is True
     assert found["pixels"]["recorded_sha256"] == answer.headers["x-pixels-sha256"]
     assert "the hash of the pixels that the recipe records" in found["reproduced"]["reason"]
+
+    def with_source(file: bytes, other: bytes) -> dict[str, Any]:
+        files = {"image": file, "source": other}
+        response = http.post("/v1/verify", files=files, data={"reproduce": "true"})
+        assert response.status_code == 200, response.text
+        return dict(response.json())
+
+    found = with_source(answer.content, source)
+    assert found["reproduced"] == EXACT
+    assert found["verdict"] == "authentic"
+    other = saved(Image.fromarray(np.full((64, 64, 3), 201, np.uint8)), "PNG")
+    found = with_source(answer.content, other)
+    assert (found["verdict"], found["reproduced"]["performed"]) == ("unsigned-claim", False)
+    assert "not the image of the recipe" in found["reproduced"]["reason"]
+    lossy = http.post(f"/v1/{call}", files={"image": source}, data={**fields, "format": "jpeg"}).content
+    found = with_source(lossy, source)
+    assert (found["verdict"], found["reproduced"]["match"]) in (
+        ("authentic", "close"),
+        ("authentic", "exact"),
+    )
+    broken = http.post("/v1/verify", files={"image": lossy, "source": b"x"}, data={"reproduce": "true"})
+    assert (broken.status_code, broken.json()["type"]) == (422, "/problems/image-unreadable")
     pixels = np.asarray(Image.open(io.BytesIO(answer.content))).copy()
     pixels[0, 0] ^= 1
     found = verify(http, resaved(answer.content, "PNG", pixels), reproduce=True)

@@ -126,8 +126,9 @@ def request_for(recipe: dict[str, Any]) -> GenerateRequest:
     """
     if "source_sha256" in recipe:
         raise NotReproducibleError(
-            "The image was made of another one, of which the recipe holds the sha256 alone. What is "
-            "compared is the hash of the pixels that the recipe records, where the file is lossless."
+            "The image was made of another one, of which the recipe holds the sha256 alone; send it as "
+            "`source`. What is compared is the hash of the pixels that the recipe records, "
+            "where the file is lossless."
         )
     if unknown := sorted(set(recipe) - _FIELDS - _ABOUT):
         names = ", ".join(repr(key[:40]) for key in unknown[:5])

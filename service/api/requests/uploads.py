@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, TypeVar
 
@@ -76,7 +76,29 @@ async def read_upload(request: Request, schema: type[Schema], settings: Settings
         ProblemError: If the body is too large, too slow, of another type, or not valid.
         ClientDisconnect: If the client leaves before the body is complete.
     """
-    form = _Form(boundary_of(request), schema)
+    files, fields = await read_files(request, schema, settings)
+    return files[IMAGE_FIELD], fields
+
+
+async def read_files(
+    request: Request, schema: type[Schema], settings: Settings, **optional: str
+) -> tuple[dict[str, bytes], Schema]:
+    """The same, with further files beside the image.
+
+    Args:
+        request: As for `read_upload`.
+        schema: As for `read_upload`.
+        settings: As for `read_upload`; the files count together.
+        optional: What may come with the image: names of parts, and what each is, for problems.
+
+    Returns:
+        The files by name, and the validated fields.
+
+    Raises:
+        ProblemError: As for `read_upload`.
+        ClientDisconnect: As for `read_upload`.
+    """
+    form = _Form(boundary_of(request), schema, {IMAGE_FIELD: _AN_IMAGE, **optional})
     refuse_encoded(request)
     try:
         await asyncio.wait_for(
@@ -88,9 +110,9 @@ async def read_upload(request: Request, schema: type[Schema], settings: Settings
             f"The body was not complete within {settings.upload_timeout_seconds:g} s.",
             headers={"connection": "close"},  # what is still to come of it would be taken for a request
         ) from None
-    image, texts = form.finish()
+    files, texts = form.finish()
     try:
-        return image, schema.model_validate_strings(texts)
+        return files, schema.model_validate_strings(texts)
     except ValidationError as error:
         details = error.errors(include_url=False, include_context=False, include_input=False)
         raise validation_problem(details, accepted_fields(schema)) from None
@@ -117,26 +139,28 @@ async def _receive(request: Request, form: _Form, limit: int) -> None:
 class _Form:
     """Parts as the parser finds them; whatever is not expected ends the request there and then."""
 
-    def __init__(self, boundary: bytes, schema: type[BaseModel]) -> None:
-        self._accepted = {IMAGE_FIELD: _AN_IMAGE, **accepted_fields(schema)}
+    def __init__(self, boundary: bytes, schema: type[BaseModel], files: Mapping[str, str]) -> None:
+        self._files = frozenset(files)
+        self._accepted = {**files, **accepted_fields(schema)}
         self._contents: dict[str, bytearray] = {}
         self._name = ""
         self._parts = FormParts(boundary, begins=self._part_begins, data=self._data)
         self.feed = self._parts.feed
 
-    def finish(self) -> tuple[bytes, dict[str, str]]:
-        """The image, and the text fields."""
+    def finish(self) -> tuple[dict[str, bytes], dict[str, str]]:
+        """The files, the image among them, and the text fields."""
         self._parts.finish()
-        image = self._contents.pop(IMAGE_FIELD, None)
-        if image is None:
+        if IMAGE_FIELD not in self._contents:
             raise invalid_field(IMAGE_FIELD, "Field required", _AN_IMAGE)
+        there = self._files & self._contents.keys()
+        files = {name: bytes(self._contents.pop(name)) for name in there}
         texts: dict[str, str] = {}
         for name, data in self._contents.items():
             try:
                 texts[name] = data.decode()
             except UnicodeDecodeError:
                 raise invalid_field(name, "not UTF-8", self._accepted[name]) from None
-        return bytes(image), texts
+        return files, texts
 
     def _part_begins(self, name: str, filename: str | None) -> None:
         del filename
@@ -149,7 +173,7 @@ class _Form:
 
     def _data(self, data: memoryview) -> None:
         part = self._contents[self._name]
-        if self._name != IMAGE_FIELD and len(part) + len(data) > _MAX_TEXT_BYTES:
+        if self._name not in self._files and len(part) + len(data) > _MAX_TEXT_BYTES:
             raise invalid_field(
                 self._name, f"longer than {_MAX_TEXT_BYTES} bytes", self._accepted[self._name]
             )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,21 +12,31 @@ from fastapi import Request
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
+from service.admission import AdmissionQueue
 from service.api.calls.verification import NotReproducibleError, request_for
 from service.api.context import services_of
 from service.api.errors.problems import ProblemError
+from service.api.requests.models import find_model
 from service.api.routes.generate import check_count, generation
 from service.api.routes.interpolate import check_frames, interpolation
 from service.api.routes.style_mix import check_cells, grid_of, mixing
 from service.api.schemas.mixing import InterpolateRequest, StyleMixRequest
+from service.api.schemas.uploads import SuperResolutionRequest, TranslateRequest
+from service.cards import Translator, Upscaler
+from service.images.decode import DecodeLimits, decode
 from service.images.sheet import grid
+from service.operations.enlarging import enlarging
+from service.operations.source_image import SourceImage
+from service.operations.translating import translating
 from service.operations.work import Task
+from service.tile_inference import Drawn
 
 Pixels = NDArray[np.uint8]
 Recipe = Mapping[str, Any]
 
 # What recipes of several latents hold besides the fields of a call.
 _ABOUT: Final = frozenset(("digest", "pixels_sha256", "operation"))
+_ABOUT_SOURCES: Final = _ABOUT | {"source_sha256", "source_size"}
 _MIX_FIELDS: Final = frozenset(("model", "rows", "columns", "layers", "noise", "headers", "captions"))
 _PATH_FIELDS: Final = frozenset(("model", "keyframes", "frames", "space", "easing", "loop", "noise"))
 # Of problems that the recipe is to blame for, rather than the moment.
@@ -38,11 +49,13 @@ class Remake:
 
     Attributes:
         make_task: As for `service.api.calls.execution.execute`.
-        pixels: Of what the task made, uint8 [height, width, 3]; takes long enough for a thread.
+        pixels: Of what the task made, uint8 [height, width, 3 or 4]; takes long enough for a thread.
+        sent_pixels: Of the image it is made of.
     """
 
     make_task: Callable[[], Task[Any]]
     pixels: Callable[[Any], Pixels]
+    sent_pixels: int = 0
 
 
 def remake(request: Request, recipe: Recipe) -> Remake:
@@ -60,15 +73,77 @@ def remake(request: Request, recipe: Recipe) -> Remake:
         ProblemError: Triton is away, or the model takes no traffic now.
     """
     made = _OPERATIONS.get(str(recipe.get("operation")), _generated)
-    try:
+    with _recipes_fault():
         found = made(request, recipe)
         found.make_task()
+    return found
+
+
+async def remake_of(request: Request, recipe: Recipe, data: bytes, *, lossless: bool) -> Remake:
+    """The same for what was made of another image, which came along.
+
+    Args:
+        request: For the services.
+        recipe: From a file; it has a `source_sha256`.
+        data: The file with the other image.
+        lossless: Whether the file with the recipe keeps pixels as they are.
+
+    Returns:
+        How to make it again; its task says so if the other image is not the recipe's.
+
+    Raises:
+        NotReproducibleError: If no call makes it.
+        ProblemError: The other image cannot be read, Triton is away, or the model takes no traffic now.
+    """
+    services = services_of(request)
+    source = SourceImage(services, data, None)
+    header = await source.header()
+    fields = {key: value for key, value in recipe.items() if key not in _ABOUT_SOURCES}
+    enlarged = recipe.get("operation") == "super-resolution"
+    body = _validated(SuperResolutionRequest if enlarged else TranslateRequest, fields)
+
+    def make_task() -> Task[Drawn]:
+        task: Task[Drawn]
+        if enlarged:
+            task = enlarging(services, find_model(request, body.model, Upscaler), body, "png", source, header)
+        else:
+            task = translating(
+                services, find_model(request, body.model, Translator), body, "png", source, header
+            )
+
+        async def run(queue: AdmissionQueue, deadline: float) -> Drawn:
+            _, about = await source.decoded()
+            if about["source_sha256"] != recipe["source_sha256"]:
+                raise NotReproducibleError("The `source` that came along is not the image of the recipe.")
+            return await task.run(queue, deadline)
+
+        return Task(task.model, task.units, run)
+
+    def pixels(made: Drawn) -> Pixels:
+        limits = DecodeLimits(services.settings.max_output_pixels, 1)
+        with made.file.file as file:
+            image = decode(file.read(), limits)
+        if image.alpha is None:
+            return image.pixels
+        if not lossless:
+            raise NotReproducibleError("Transparent images are compared where the file is lossless.")
+        return np.dstack((image.pixels, image.alpha))
+
+    with _recipes_fault():
+        make_task()
+    return Remake(make_task, pixels, header.width * header.height)
+
+
+@contextmanager
+def _recipes_fault() -> Iterator[None]:
+    """What a call would refuse is a fault of the recipe, not of the request."""
+    try:
+        yield
     except ProblemError as error:
         if error.problem.status not in _RECIPES_FAULT:
             raise
         details = [f"{entry['field']}: {entry['detail']}" for entry in error.members.get("errors", ())]
         raise NotReproducibleError(f"No call takes the recipe: {(details or [error.detail])[0]}") from None
-    return found
 
 
 def _generated(request: Request, recipe: Recipe) -> Remake:

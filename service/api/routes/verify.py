@@ -21,8 +21,8 @@ from service.api.errors.validation import accepted_fields, validation_problem
 from service.api.openapi.verify import VERIFY_DOCS
 from service.api.requests.body import read_image
 from service.api.requests.form_parts import MEDIA_TYPE as MULTIPART
-from service.api.requests.uploads import read_upload
-from service.api.routes.reproducing import remake
+from service.api.requests.uploads import IMAGE_FIELD, read_files
+from service.api.routes.reproducing import remake, remake_of
 from service.api.schemas.verify import Reproduction, VerifiedModel, VerifyRequest
 from service.catalog import TritonAwayError, UnknownModelError
 from service.images.c2pa_reading import Trust
@@ -50,12 +50,14 @@ async def verify(request: Request) -> Response:
     an authority that its operator trusts made it. With `reproduce`, the image is made again from its
     recipe and compared, which needs no trust in the file at all.
 
-    The body is a form with the part `image`, or the file itself, with its own `Content-Type`.
+    The body is a form with the part `image`, or the file itself, with its own `Content-Type`. What
+    translation or super-resolution made can be made again if the form has the image it was made of, as
+    `source`.
     """
     services = services_of(request)
     settings = services.settings
     with _place(services):
-        data, fields = await _received(request, settings)
+        data, source, fields = await _received(request, settings)
         trust = Trust(
             own=None if services.signer is None else services.signer.own,
             anchors=services.trust_anchors,
@@ -72,21 +74,24 @@ async def verify(request: Request) -> Response:
         if not fields.reproduce or examined.recipe is None:
             return _answer(examined, model, _NOT_ASKED)
         try:
-            return await _reproduce(request, examined, model)
+            return await _reproduce(request, examined, model, source)
         except NotReproducibleError as reason:
             reproduced = Reproduction(performed=False, reason=str(reason))
             return _answer(examined, model, reproduced)
 
 
-async def _received(request: Request, settings: Settings) -> tuple[bytes, VerifyRequest]:
-    """The file and the fields, from a form, or from body and query."""
+async def _received(request: Request, settings: Settings) -> tuple[bytes, bytes | None, VerifyRequest]:
+    """The file, what it was made of, and the fields, from a form, or from body and query."""
     in_query = _fields(request)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == MULTIPART:
-        data, fields = await read_upload(request, VerifyRequest, settings)
-        return data, VerifyRequest(reproduce=fields.reproduce or in_query.reproduce)
+        files, fields = await read_files(
+            request, VerifyRequest, settings, source="the image file that the image was made of"
+        )
+        wanted = VerifyRequest(reproduce=fields.reproduce or in_query.reproduce)
+        return files[IMAGE_FIELD], files.get("source"), wanted
     accepted = (MULTIPART, *MEDIA_TYPES.values())
     limit, patience = settings.max_upload_bytes, settings.upload_timeout_seconds
-    return await read_image(request, accepted, limit, patience), in_query
+    return await read_image(request, accepted, limit, patience), None, in_query
 
 
 def _fields(request: Request) -> VerifyRequest:
@@ -138,7 +143,9 @@ def _served(services: Services, examined: Examined) -> VerifiedModel | None:
     return VerifiedModel(name=name, digest=digest, served=True, same_digest=model.digest == digest)
 
 
-async def _reproduce(request: Request, examined: Examined, model: VerifiedModel | None) -> Response:
+async def _reproduce(
+    request: Request, examined: Examined, model: VerifiedModel | None, source: bytes | None
+) -> Response:
     """Makes the image again by the way of the call that made it, and compares.
 
     Raises:
@@ -154,7 +161,11 @@ async def _reproduce(request: Request, examined: Examined, model: VerifiedModel 
         raise NotReproducibleError("No model of that name is served here.")
     if model.same_digest is False:
         raise NotReproducibleError("The model that is served under that name has another digest.")
-    again = remake(request, examined.recipe or {})
+    recipe = examined.recipe or {}
+    if source is not None and "source_sha256" in recipe:
+        again = await remake_of(request, recipe, source, lossless=metadata.lossless)
+    else:
+        again = remake(request, recipe)
 
     def make_task() -> Task[Any]:
         task = again.make_task()
@@ -169,7 +180,14 @@ async def _reproduce(request: Request, examined: Examined, model: VerifiedModel 
         )
         return _answer(examined, model, reproduced)
 
-    return await execute(request, make_task, render, in_thread=lambda made: True, label="verify")
+    return await execute(
+        request,
+        make_task,
+        render,
+        in_thread=lambda made: True,
+        label="verify",
+        sent_pixels=again.sent_pixels,
+    )
 
 
 def _answer(examined: Examined, model: VerifiedModel | None, reproduced: Reproduction) -> Response:

@@ -15,7 +15,13 @@ _SHA256 = "2937130b2ea91f0a21d2a106ab102e37677a322887c05c606d30b8a929551f87"
 def _with_image(schema: dict[str, Any]) -> None:
     """The file is a part beside the fields, which only the documentation needs to know."""
     image = {"type": "string", "format": "binary", "description": "the image file, as it is"}
-    schema["properties"] = {"image": image, **schema["properties"]}
+    source = {
+        "type": "string",
+        "format": "binary",
+        "description": "with `reproduce`, for what translation or super-resolution made: the image file it "
+        "was made of, which the recipe names by its sha256",
+    }
+    schema["properties"] = {"image": image, "source": source, **schema["properties"]}
     schema["required"] = ["image"]
 
 
