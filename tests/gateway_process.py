@@ -28,12 +28,12 @@ class GatewayProcess:
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = log
         # Beside the log, so that no test finds another one's jobs, nor those of whoever runs the tests.
-        state = log.with_suffix(".state")
+        self.state = Path(settings.get("state_folder", log.with_suffix(".state")))
         given = {
             "triton_url": triton_url,
             "port": self.port,
             "drain_seconds": 0,
-            "state_folder": state,
+            "state_folder": self.state,
             **settings,
         }
         environment = {f"GANSERVE_{name.upper()}": str(value) for name, value in given.items()}

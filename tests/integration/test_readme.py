@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -15,11 +16,13 @@ import pytest
 from PIL import Image
 
 from tests.gateway_process import GatewayProcess
+from tests.triton_process import TritonProcess
+from tests.worker_process import WorkerProcess
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 SECTIONS = dict(re.findall(r"^##+ (.*)\n((?:(?!^##+ ).*\n?)*)", README, re.MULTILINE))
 BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-CLIENT = r"ganserve (generate|interpolate|mix|models|translate|upscale|verify) "
+CLIENT = r"ganserve (batch|generate|interpolate|jobs|mix|models|translate|upscale|verify) "
 RUN = re.compile(rf"curl -s '?localhost:8080/|{CLIENT}")
 # What installs, trains or serves has tests of its own.
 NOT_RUN = re.compile(
@@ -47,7 +50,7 @@ def steps(body: str) -> list[tuple[str, str]]:
 def curl(line: str, http: httpx.Client) -> None:
     """Does what curl would do with the few options that the README uses."""
     words = shlex.split(line)[1:]
-    headers, form, files, output, path = {}, {}, {}, None, ""
+    headers, form, files, output, path = {}, {}, [], None, ""
     sent: dict = {}
     while words:
         word = words.pop(0)
@@ -59,7 +62,7 @@ def curl(line: str, http: httpx.Client) -> None:
         elif word == "-F":
             name, _, value = words.pop(0).partition("=")
             if value.startswith("@"):
-                files[name] = Path(value[1:]).read_bytes()
+                files.append((name, (value[1:], Path(value[1:]).read_bytes())))
             else:
                 form[name] = value
         elif word == "-o":
@@ -69,7 +72,7 @@ def curl(line: str, http: httpx.Client) -> None:
     if files:
         sent |= {"data": form, "files": files}
     response = http.request("POST" if sent else "GET", path, headers=headers, **sent)
-    assert response.status_code == 200, response.text
+    assert response.is_success, response.text
     if output is None:
         assert json.loads(response.content)
     else:
@@ -101,6 +104,18 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def worker(
+    triton: TritonProcess, gateway: GatewayProcess, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[WorkerProcess]:
+    """Does the jobs that the gateway is given; `ganserve up` runs one too."""
+    log = tmp_path_factory.mktemp("worker") / "log"
+    process = WorkerProcess(triton.grpc_url, log, state_folder=gateway.state)
+    yield process
+    process.close()
+
+
+@pytest.mark.usefixtures("worker")
 @pytest.mark.parametrize("title", [title for title, body in SECTIONS.items() if steps(body)])
 def test_section(title: str, folder: Path, http: httpx.Client, gateway: GatewayProcess) -> None:
     before = set(folder.rglob("*"))
@@ -129,6 +144,7 @@ def test_every_call_is_shown_in_three_ways() -> None:
         ("translate", "translate", "translate"),
         ("super-resolution", "upscale", "upscale"),
         ("verify", "verify", "verify"),
+        ("jobs", "batch", "create_job"),
     ):
         assert f"/v1/{path} " in console
         assert f"ganserve {command} " in console

@@ -5,7 +5,9 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.main import get_command
@@ -27,7 +29,10 @@ def run(*arguments: str) -> tuple[int, str]:
     "command",
     [
         *("up", "gateway", "models", "load", "unload", "keys create", "keys list", "keys revoke"),
-        *("generate", "interpolate", "mix", "translate", "upscale", "verify"),
+        *("generate", "interpolate", "mix", "translate", "upscale", "verify", "worker", "migrate"),
+        *("batch upscale", "batch translate", "batch generate"),
+        *(f"jobs {name}" for name in ("list", "show", "items", "watch", "cancel", "retry", "delete")),
+        "jobs download",
     ],
 )
 def test_every_command_explains_itself_with_an_example(command: str) -> None:
@@ -133,17 +138,27 @@ def test_no_open_gateway_beyond_this_machine(command: str, monkeypatch: pytest.M
     assert "GANSERVE_ALLOW_OPEN=yes-serve-anyone" in output
 
 
+def commands_of(group: Any, *path: str) -> Iterator[tuple[list[str], Any]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands_of(command, *path, name)
+        else:
+            yield [*path, name], command
+
+
 def test_the_examples_of_help_are_commands() -> None:
     """Options and values that `--help` shows exist; `--ws` wants a file that is there."""
-    commands = get_command(app)
-    for name, command in commands.commands.items():
+    seen = set()
+    for path, command in commands_of(get_command(app)):
         for line in (command.epilog or "").splitlines():
             words = shlex.split(line.partition("|")[0])
-            if "ganserve" not in words or "--ws" in words or name == "verify":
+            if "ganserve" not in words or "--ws" in words or path == ["verify"]:
                 continue
             words = words[words.index("ganserve") + 1 :]
-            assert words.pop(0) == name
-            command.make_context(name, words)
+            assert words[: len(path)] == path
+            command.make_context(path[-1], words[len(path) :])
+            seen.add(path[-1])
+    assert {"upscale", "create", "download", "worker"} <= seen
 
 
 def test_a_server_s_sentence_comes_with_what_helps() -> None:
