@@ -59,6 +59,10 @@ bench: $(VENV)/.dev ## Throughput and latency of every call, beside raw gRPC, Li
 bench-jobs: $(VENV)/.dev ## Batch jobs beside raw gRPC; what an item costs, its size in the database, growth
 	$(BIN)/python -m tests.benchmarks.jobs $(ARGS)
 
+# `make test` has a smaller one.
+chaos: $(VENV)/.dev ## A batch job of 2,000 images while all it needs is killed, one every 5 s
+	CHAOS_ITEMS=2000 CHAOS_SECONDS=5 $(BIN)/pytest -s tests/integration/test_jobs_chaos.py $(ARGS)
+
 soak: $(VENV)/.dev ## Everything at once for ten minutes (ARGS="--minutes 120"): pixels, memory, latency
 	$(BIN)/python -m tests.benchmarks.soak $(ARGS)
 

@@ -29,15 +29,20 @@ class GatewayProcess:
         self._log = log
         # Beside the log, so that no test finds another one's jobs, nor those of whoever runs the tests.
         self.state = Path(settings.get("state_folder", log.with_suffix(".state")))
-        given = {
+        self._settings = {
             "triton_url": triton_url,
             "port": self.port,
             "drain_seconds": 0,
             "state_folder": self.state,
             **settings,
         }
-        environment = {f"GANSERVE_{name.upper()}": str(value) for name, value in given.items()}
-        with log.open("ab") as out:
+        self.start()
+        self._wait_for("/healthz", 30)
+
+    def start(self) -> None:
+        """Starts it, anew after a kill; it need not answer yet."""
+        environment = {f"GANSERVE_{name.upper()}": str(value) for name, value in self._settings.items()}
+        with self._log.open("ab") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", _COMMAND],
                 env={**os.environ, **environment},
@@ -45,7 +50,6 @@ class GatewayProcess:
                 stderr=out,
                 preexec_fn=dying_with_parent(signal.SIGKILL),
             )
-        self._wait_for("/healthz", 30)
 
     def client(self, **options: Any) -> httpx.Client:
         return httpx.Client(base_url=self.url, trust_env=False, timeout=60, **options)
@@ -72,6 +76,10 @@ class GatewayProcess:
         """CPU time of all its threads; `psutil` knows hundredths only."""
         threads = Path(f"/proc/{self.process.pid}/task").glob("*/schedstat")
         return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
 
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)

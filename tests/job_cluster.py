@@ -153,11 +153,11 @@ class JobCluster:
         """What is stored below the outputs of a job, by name."""
         return self.stored(f"{job.id}/outputs")
 
-    def stored(self, prefix: str) -> dict[str, bytes]:
+    def stored(self, prefix: str = "") -> dict[str, bytes]:
         """What is stored below a prefix of the artifacts."""
 
         async def work() -> dict[str, bytes]:
-            area = self.artifacts.below(prefix)
+            area = self.artifacts.below(prefix) if prefix else self.artifacts
             try:
                 names = [found.name async for page in area.list_pages() for found in page]
             except StorageError as error:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,11 @@ class WorkerProcess:
 
     command = RUN
 
-    def __init__(self, triton_url: str, log: Path, **settings: Any) -> None:
+    def __init__(
+        self, triton_url: str, log: Path, *, environment: Mapping[str, str] | None = None, **settings: Any
+    ) -> None:
         self._log = log
+        self._environment = dict(environment or {})
         self._settings = {"triton_url": triton_url, **settings}
         self.start()
 
@@ -38,7 +42,7 @@ class WorkerProcess:
         with self._log.open("ab") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", self.command],
-                env={**os.environ, **environment},
+                env={**os.environ, **environment, **self._environment},
                 stdout=out,
                 stderr=out,
                 preexec_fn=dying_with_parent(signal.SIGKILL),

@@ -145,6 +145,7 @@ class Worker:
             )
         ]
         await asyncio.to_thread(self._workflows.start)
+        await _until_there(lambda: asyncio.to_thread(self._workflows.register_queues))
         log.info("worker started", worker=self.id, concurrency=self._settings.worker_concurrency)
         stopping = asyncio.create_task(self._stopping.wait())
         ended, _ = await asyncio.wait({*background, stopping}, return_when=asyncio.FIRST_COMPLETED)

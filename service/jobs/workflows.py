@@ -199,6 +199,7 @@ class WorkflowWorker:
             handler: Does the work.
             chunks: Chunks that are done at a time.
         """
+        self._database = database
         self._worker = worker
         self._chunks = chunks
         self._loop = asyncio.get_running_loop()
@@ -229,9 +230,19 @@ class WorkflowWorker:
             self._on_loop(handler.webhook(job_id, number, attempt))
 
     def start(self) -> None:
-        """Begins to take workflows."""
+        """Begins to take workflows, from queues that have been registered."""
         DBOS.listen_queues([JOBS_QUEUE, CHUNKS_QUEUE, WEBHOOKS_QUEUE])
         DBOS.launch()
+
+    def register_queues(self) -> None:
+        """Says how much is taken from each queue at a time; after `start`.
+
+        Raises:
+            DatabaseAwayError: The database is; it may be done again.
+        """
+        self._database.guarded(self._register_queues)
+
+    def _register_queues(self) -> None:
         for name, at_a_time in (
             (JOBS_QUEUE, _JOBS_AT_A_TIME),
             (CHUNKS_QUEUE, self._chunks),
