@@ -106,7 +106,11 @@ app.add_typer(jobs.app, name="jobs", rich_help_panel=_JOBS)
 
 app.command(
     rich_help_panel=_IMAGES,
-    epilog=_examples("ganserve verify image.png", "ganserve verify *.png --reproduce"),
+    epilog=_examples(
+        "ganserve verify image.png",
+        "ganserve verify *.png --reproduce",
+        "ganserve verify emoji.png --source drawing.png",
+    ),
 )(verify.verify)
 
 app.command(

@@ -34,6 +34,17 @@ def verify(
     reproduce: Annotated[
         bool, typer.Option("--reproduce", help="Have images made again from their recipes, and compared.")
     ] = False,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--source",
+            metavar="IMAGE",
+            help="The image that FILES were translated or enlarged from: has them made again from it.",
+            exists=True,
+            dir_okay=False,
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print whole reports as JSON lines.")] = False,
     wait: Wait = None,
     url: Url = DEFAULT_URL,
@@ -48,9 +59,11 @@ def verify(
     with connected(url) as client:
         for file in files:
             try:
-                found = client.verify(file, reproduce=reproduce, wait=wait)
+                found = client.verify(
+                    file, reproduce=reproduce or source is not None, source=source, wait=wait
+                )
             except OSError as error:
-                fail(f"{file}: {error.strerror or error}.")
+                fail(f"{error.filename or file}: {error.strerror or error}.")
             except ProblemError as error:
                 if error.status not in (413, 415, 422):  # the file is not to blame
                     raise

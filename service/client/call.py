@@ -58,6 +58,7 @@ class Call(Generic[Result]):
         body: JSON; without what is None.
         form: Text fields that go beside an image.
         image: Sent with `form`.
+        source: What the image was made of, sent with it.
         parts: Sent instead, read from disk while they are.
         headers: Besides those of every call.
         accept: Which kind of answer.
@@ -72,24 +73,29 @@ class Call(Generic[Result]):
     body: Mapping[str, Any] | None = None
     form: Mapping[str, Any] | None = None
     image: ImageSource | None = None
+    source: ImageSource | None = None
     parts: Parts | None = None
     headers: Mapping[str, str] | None = None
     accept: str | None = None
     wait: float | None = None
     repeatable: bool = True
 
-    def load(self) -> bytes | Multipart | None:
-        """What is sent from disk: an image, or files of which only the sizes are looked at yet.
+    def load(self) -> Mapping[str, bytes] | Multipart | None:
+        """What is sent from disk: images by the names of their parts, or files not read yet.
 
         Raises:
             OSError: A file cannot be read.
         """
         if self.parts is not None:
             return Multipart(self.parts)
-        return None if self.image is None else _read(self.image)
+        if self.image is None:
+            return None
+        return {
+            name: _read(file) for name, file in given({"image": self.image, "source": self.source}).items()
+        }
 
     def request(
-        self, client: httpx.Client | httpx.AsyncClient, loaded: bytes | Multipart | None
+        self, client: httpx.Client | httpx.AsyncClient, loaded: Mapping[str, bytes] | Multipart | None
     ) -> httpx.Request:
         """What is sent.
 
@@ -120,7 +126,7 @@ class Call(Generic[Result]):
             headers |= loaded.headers
             sent["content"] = loaded.blocks() if isinstance(client, httpx.Client) else loaded.async_blocks()
         elif loaded is not None:
-            sent["files"] = {"image": loaded}
+            sent["files"] = loaded
             sent["data"] = {name: _text(value) for name, value in given(self.form or {}).items()}
         if self.query is not None:
             sent["params"] = given(self.query)

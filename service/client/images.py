@@ -99,12 +99,19 @@ def upscale(
     return Call("POST", "/v1/super-resolution", file_of, form=form, image=image, wait=wait)
 
 
-def verify(image: ImageSource, *, reproduce: bool = False, wait: float | None = None) -> Call[Verification]:
+def verify(
+    image: ImageSource,
+    *,
+    reproduce: bool = False,
+    source: ImageSource | None = None,
+    wait: float | None = None,
+) -> Call[Verification]:
     """Which model, seed and parameters made a file, as it says itself, and what of that holds.
 
     Args:
         image: The file's bytes, its path, or an opened file; an image of Pillow has lost what it said.
         reproduce: Have the image made again from its recipe and compared, if its model is still served.
+        source: With `reproduce`, for what translation or super-resolution made: the image it was made of.
         wait: Longest time the server may take, in seconds, instead of its own deadline.
 
     Raises:
@@ -119,6 +126,7 @@ def verify(image: ImageSource, *, reproduce: bool = False, wait: float | None = 
         lambda answer: verification_of(answer.json()),
         form=form,
         image=image,
+        source=source,
         wait=wait,
     )
 

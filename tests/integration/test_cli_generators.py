@@ -164,6 +164,17 @@ def test_verifying(run: Run) -> None:
     assert good["verdict"] == "unsigned-claim"
 
 
+def test_verifying_what_was_made_of_an_image(run: Run) -> None:
+    Image.linear_gradient("L").convert("RGB").resize((24, 20)).save("small.png")
+    run("upscale small.png --model photo-x4 --scale 2 --out large")
+    code, output, _ = run("verify large/small.png --source small.png")
+    assert code == 0
+    assert output.startswith("large/small.png: authentic. ")
+    code, output, _ = run("verify large/small.png --source large/small.png")
+    assert (code, "not the image of the recipe" in output) == (0, True)
+    assert run("verify large/small.png --source none.png")[0] == 2
+
+
 def test_a_card_for_people(run: Run) -> None:
     code, output, _ = run("models terrain")
     assert code == 0

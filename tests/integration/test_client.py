@@ -127,6 +127,9 @@ def test_what_made_a_file(both: Both) -> None:
     assert (found.verdict, found.recipe["seed"]) == ("authentic", 7)
     assert found.report["pixels"]["sha256"] == image.pixels_sha256
     assert both.verify(PICTURE).verdict == "no-provenance"
+    large = both.upscale("photo-x4", PICTURE, scale=2)
+    assert both.verify(large.bytes, reproduce=True).verdict == "unsigned-claim"
+    assert both.verify(large.bytes, reproduce=True, source=PICTURE).verdict == "authentic"
 
 
 def test_the_deadline_is_the_callers(gateway: GatewayProcess) -> None:
