@@ -121,6 +121,8 @@ class Watching:
         if watched is None:
             watched = self._jobs[job.id] = WatchedJob(self._desk, job)
             watched.start()
+        elif job.revision > watched.job.revision:
+            watched.job = job
         watched.watchers += 1
         try:
             yield watched

@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
-from service.telemetry.records import record_of
+from service.telemetry.records import ASKED_METHOD, record_of
 
 _PATIENCE_SECONDS: Final = 60.0
 
@@ -43,6 +43,7 @@ class GuardedStream(StreamingResponse):
         media_type: str,
         status_code: int = 200,
         headers: Mapping[str, str] | None = None,
+        first: bytes = b"",
     ) -> None:
         """Sends nothing yet.
 
@@ -51,12 +52,21 @@ class GuardedStream(StreamingResponse):
             media_type: Of it.
             status_code: 200 or 206.
             headers: Further ones.
+            first: What was taken of the content already, so that a fault in it had a status of its own.
         """
-        super().__init__(content, status_code, headers, media_type)
         self._content = content
+        self._all = _beginning_with(first, content)
+        super().__init__(self._all, status_code, headers, media_type)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends it."""
+        if scope.get(ASKED_METHOD) == "HEAD":  # nothing is made that nobody gets
+            await self._content.aclose()
+            await send(
+                {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+            )
+            await send({"type": "http.response.body", "body": b""})
+            return
         ended = False
 
         async def send_in_time(message: Message) -> None:
@@ -74,6 +84,14 @@ class GuardedStream(StreamingResponse):
             record.outcome = error.outcome
             raise ClientDisconnect from None  # nothing more can be said; the server closes the connection
         finally:
+            await self._all.aclose()
             await self._content.aclose()
         if not ended:
             record.outcome = "disconnected"
+
+
+async def _beginning_with(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    if first:
+        yield first
+    async for part in rest:
+        yield part

@@ -18,7 +18,7 @@ from service.api.calls.job_access import asked, unavailable
 from service.api.context import Services, services_of
 from service.api.errors.problems import ProblemError, invalid_field
 from service.api.requests.body import parsed_json, read_json
-from service.api.requests.jobs import PlannedJob, idempotency_key_of, planned_job, storage_problem
+from service.api.requests.jobs import PlannedJob, artifacts_problem, idempotency_key_of, planned_job
 from service.api.schemas.jobs import JobRequest, Operation
 from service.images.provenance import canonical_json
 from service.jobs.archives import open_archive
@@ -124,7 +124,7 @@ async def _with_files(request: Request, key: str | None) -> MadeJob:
             await _check_archives(area, received, services.settings.max_job_items)
     except StorageError as error:
         await _discarded(services, job_id)
-        raise storage_problem(error) from None
+        raise artifacts_problem(error) from None
     except BaseException:
         await _discarded(services, job_id)
         raise

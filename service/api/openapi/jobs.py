@@ -154,7 +154,6 @@ OUTPUT_DOCS: Final[dict[str, Any]] = {
             "output-not-found",
             "range-not-satisfiable",
             "storage-unavailable",
-            "storage-refused",
         ),
     },
     "openapi_extra": {

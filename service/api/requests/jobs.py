@@ -6,8 +6,9 @@ import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
+import structlog
 from fastapi import Request
 
 from service.api.context import Services, services_of
@@ -24,6 +25,8 @@ from service.jobs.webhook_secrets import checked_webhook_secret
 from service.jobs.webhook_targets import WebhookRefusedError, check_webhook_url
 from service.settings import Settings
 from service.telemetry.records import record_of
+
+log = structlog.get_logger(__name__)
 
 _URLS: Final = "`s3://BUCKET/PREFIX` or `file:///FOLDER`"
 _RETRY_STORAGE: Final = "5"
@@ -117,22 +120,25 @@ def idempotency_key_of(request: Request) -> str | None:
     return found[0]
 
 
-def storage_problem(error: StorageError, field: str | None = None) -> ProblemError:
-    """The problem of storage that did not do what was asked.
+def artifacts_problem(error: StorageError) -> ProblemError:
+    """The problem of storage that the client did not choose; it is to blame for nothing.
 
     Args:
         error: What happened.
-        field: That names the place, if one does.
 
     Returns:
         The exception to raise.
     """
-    members: dict[str, Any] = {} if field is None else {"field": field}
+    log.error("storage of jobs fails", reason=error.reason, kind=error.kind)
+    return ProblemError("storage-unavailable", error.reason, headers={"retry-after": _RETRY_STORAGE})
+
+
+def _place_problem(error: StorageError, field: str) -> ProblemError:
+    """The problem of storage that the client named."""
     if error.retryable:
-        return ProblemError(
-            "storage-unavailable", error.reason, headers={"retry-after": _RETRY_STORAGE}, **members
-        )
-    return ProblemError("storage-refused", error.reason, **members)
+        retry = {"retry-after": _RETRY_STORAGE}
+        return ProblemError("storage-unavailable", error.reason, headers=retry, field=field)
+    return ProblemError("storage-refused", error.reason, field=field)
 
 
 def _check_sources(body: JobRequest, with_files: bool, limit: int) -> None:
@@ -176,7 +182,7 @@ async def _check_place(url: str, settings: Settings, field: str) -> None:
             accepted=list(allowed),
         ) from None
     except StorageError as error:
-        raise storage_problem(error, field) from None
+        raise _place_problem(error, field) from None
 
 
 def _names(operation: JobOperation, model: ServedModel) -> dict[str, str | int]:

@@ -17,7 +17,7 @@ from service.api.calls.job_access import item_of, job_of
 from service.api.context import services_of
 from service.api.errors.problems import ProblemError
 from service.api.openapi.jobs import ARCHIVE_DOCS, ITEM_N, JOB_ID, OUTPUT_DOCS
-from service.api.requests.jobs import storage_problem
+from service.api.requests.jobs import artifacts_problem
 from service.jobs.area import CHUNK_BYTES
 from service.jobs.job_archive import ArchiveBrokenError, job_archive
 from service.jobs.records import Item, Job, Output
@@ -62,13 +62,11 @@ async def get_output(
     wanted = _range(request, etag, made.size)
     if wanted is None:
         headers["content-length"] = str(made.size)
-        return GuardedStream(
-            _sent(area, item, ByteRange(0, made.size)), media_type=made.media_type, headers=headers
-        )
+        return GuardedStream(_all_of(area, item, made.size), media_type=made.media_type, headers=headers)
     headers["content-length"] = str(wanted.length)
     headers["content-range"] = f"bytes {wanted.start}-{wanted.start + wanted.length - 1}/{made.size}"
     return GuardedStream(
-        _sent(area, item, wanted), media_type=made.media_type, status_code=206, headers=headers
+        _part_of(area, item, wanted), media_type=made.media_type, status_code=206, headers=headers
     )
 
 
@@ -89,14 +87,7 @@ async def get_archive(request: Request, job: Annotated[str, Path(**JOB_ID)]) -> 
     except BrokenStreamError as error:
         raise ProblemError("output-not-found", f"The archive cannot be made: {error}.") from None
     headers = {"cache-control": "no-store", "content-disposition": attachment(f"{found.id}.zip")}
-    return GuardedStream(_beginning_with(first, content), media_type="application/zip", headers=headers)
-
-
-async def _beginning_with(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    async with aclosing(rest):
-        yield first
-        async for part in rest:
-            yield part
+    return GuardedStream(content, media_type="application/zip", headers=headers, first=first)
 
 
 async def _unbroken(job: Job, archive: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
@@ -116,7 +107,7 @@ async def _check_there(area: Area, item: Item, made: Output) -> None:
     except StorageError as error:
         if error.kind == "missing":
             raise ProblemError("output-not-found", "The file is not where the worker put it.") from None
-        raise storage_problem(error) from None
+        raise artifacts_problem(error) from None
     if size != made.size:
         raise ProblemError(
             "output-not-found", f"The file has {size} bytes, and the one that was made had {made.size}."
@@ -138,7 +129,23 @@ def _range(request: Request, etag: str, size: int) -> ByteRange | None:
         ) from None
 
 
-async def _sent(area: Area, item: Item, wanted: ByteRange) -> AsyncGenerator[bytes, None]:
+async def _all_of(area: Area, item: Item, size: int) -> AsyncGenerator[bytes, None]:
+    """A file, in portions; one that is replaced meanwhile is broken off."""
+    left = size
+    try:
+        async for chunk in area.stream(item.output_name):
+            left -= len(chunk)
+            if left < 0:
+                break
+            yield chunk
+    except StorageError as error:
+        log.warning("an output is broken off", item=item.n, reason=error.reason)
+        raise BrokenStreamError("storage-unavailable", error.reason) from None
+    if left:
+        raise BrokenStreamError("output-not-found", "the file has another size than before")
+
+
+async def _part_of(area: Area, item: Item, wanted: ByteRange) -> AsyncGenerator[bytes, None]:
     """A range of a file, in portions, each read when the one before was taken."""
     position, end = wanted.start, wanted.start + wanted.length
     try:
