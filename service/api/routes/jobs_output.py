@@ -56,7 +56,7 @@ async def get_output(
     try:
         area = services_of(request).desk.places.outputs(found)
     except StorageError as error:
-        raise storage_problem(error) from None
+        raise artifacts_problem(error) from None
     await _check_there(area, item, made)
     headers |= {"accept-ranges": "bytes", "content-disposition": attachment(item.output_name)}
     wanted = _range(request, etag, made.size)
