@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -20,7 +21,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from service.cli import app
+from service.jobs.storage import open_area
 from tests.jobs_service import JobsService, pages, wait_ended, wait_usable
+from tests.s3_process import S3Process
 from tests.triton_process import TritonProcess, free_ports
 from tests.up_process import until
 
@@ -42,6 +45,7 @@ def service(
         tmp_path_factory.mktemp("jobs"),
         job_inputs=shared.as_uri(),
         job_outputs=shared.as_uri(),
+        max_upload_bytes=100_000,
     )
     service.start_worker()
     with service.client() as client:
@@ -397,6 +401,50 @@ def test_watching_ends_with_a_cancelled_job(run: Command, http: httpx.Client) ->
     output, errors = process.communicate(timeout=30)
     assert process.returncode == 1, errors
     assert output.startswith(f"{job} is cancelled: ")
+
+
+def test_a_file_that_is_too_large_fails_by_itself(run: Command) -> None:
+    write_pictures(run.folder / "in", 20)
+    (run.folder / "in/large.bmp").write_bytes(bytes(200_000))
+    made = run.report("batch", "upscale", "in", "out", "--model", "photo-x4")
+    assert (made["code"], made["made"]) == (1, 20)
+    ((name, kind),) = [(one["name"], one["problem"]["type"]) for one in made["failures"]]
+    assert (name, kind) == ("large.bmp", "/problems/body-too-large")
+    again = run.report("batch", "upscale", "in", "out", "--model", "photo-x4")
+    assert (again["kept"], again["failed"], again["jobs"]) == (20, 1, [])
+
+
+def test_buckets_of_a_real_s3(triton: TritonProcess, s3: S3Process, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in s3.environment().items():
+            patch.setenv(name, value)
+        source, out = "s3://photos/cli-batch", "s3://outputs/cli-batch"
+        write_pictures(tmp_path / "in", 7)
+
+        async def put() -> None:
+            area = open_area(source)
+            for path in (tmp_path / "in").rglob("*.*"):
+                await area.put(path.relative_to(tmp_path / "in").as_posix(), path.read_bytes())
+
+        async def names() -> list[str]:
+            return sorted([found.name async for page in open_area(out).list_pages() for found in page])
+
+        asyncio.run(put())
+        settings = {"job_inputs": source, "job_outputs": out, "artifacts_url": "s3://artifacts/cli-batch"}
+        service = JobsService(triton.grpc_url, tmp_path, **settings)
+        try:
+            service.start_worker()
+            with service.client() as client:
+                wait_usable(client)
+            run = Command(tmp_path, service.gateway.url)
+            assert run.report("batch", "upscale", source, out, "--model", "photo-x4")["made"] == 7
+            assert run.report("batch", "upscale", "in", f"{out}/more", "--model", "photo-x4")["made"] == 7
+            large = [f"{name.rpartition('.')[0]}.png" for name in sorted(results(tmp_path / "in"))]
+            assert asyncio.run(names()) == sorted([*large, *(f"more/{name}" for name in large)])
+            assert run.report("batch", "upscale", "in", "here", "--model", "photo-x4")["made"] == 7
+            assert sorted(results(tmp_path / "here")) == large
+        finally:
+            service.close()
 
 
 def test_files_that_disappear_or_may_not_be_read_fail_by_themselves(run: Command) -> None:

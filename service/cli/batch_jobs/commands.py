@@ -291,8 +291,8 @@ def generate(
     The same command goes on after Ctrl-C, and has made only what is missing.
     """
     from service.cli.batch_jobs.execute import Manner, Order, execute
-    from service.cli.batch_jobs.run import Recipe
     from service.cli.batch_jobs.units import Unit, seed_units
+    from service.cli.batch_jobs.work import Recipe
 
     wanted = seeds_of(seeds, "--seeds")
     styling = styling_of(truncation, truncation_cutoff, label, edit)
@@ -340,8 +340,9 @@ def _images(
 ) -> None:
     """A batch of images that are there: in a folder here, or below a URL."""
     from service.cli.batch_jobs.execute import Order, execute
-    from service.cli.batch_jobs.run import Prefix, Recipe
+    from service.cli.batch_jobs.prefix_work import Prefix
     from service.cli.batch_jobs.units import Unit, file_units
+    from service.cli.batch_jobs.work import Recipe
 
     origin, folder = _folder(source, "IN"), _folder(out, "OUT")
     if origin is not None and not origin.is_dir():

@@ -18,10 +18,11 @@ from service.cli.asking import check_model, fail
 
 if TYPE_CHECKING:
     from service.cli.batch_jobs.outcome import Failure, Outcome, Watcher
+    from service.cli.batch_jobs.prefix_work import Prefix
     from service.cli.batch_jobs.resuming import Remaining
-    from service.cli.batch_jobs.run import Prefix, Recipe
     from service.cli.batch_jobs.state import State
     from service.cli.batch_jobs.units import Unit
+    from service.cli.batch_jobs.work import Recipe
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 _FAILURES_SHOWN = 20
@@ -124,8 +125,11 @@ def execute(order: Order, manner: Manner) -> None:
             state = fresh if manner.overwrite else read_state(path, fresh.settings)
             outcome = Outcome()
             interrupted = _run(order, manner, units, state, outcome, staging)
+            # Only now do no threads write it any more.
             if state.is_empty():
                 path.unlink(missing_ok=True)
+            else:
+                state.save()
     except OtherBatchError as error:
         raise typer.BadParameter(str(error), param_hint="OUT") from None
     except OSError as error:
@@ -144,7 +148,7 @@ def _run(
 ) -> bool:
     """Does the work; whether it was interrupted."""
     from service.cli.batch_jobs.resuming import remaining
-    from service.cli.batch_jobs.run import StoppedError
+    from service.cli.batch_jobs.work import StoppedError
 
     left = remaining(units, state, order.folder, retry_failed=manner.retry_failed) if units else None
     if left is not None:
@@ -152,7 +156,6 @@ def _run(
         outcome.failures += left.failures
         outcome.failed_before = len(left.failures)
         if not left.count:
-            state.save()
             return False
     began = time.monotonic()
     try:
@@ -179,17 +182,21 @@ async def _work(
     watcher: Watcher,
     staging: Path,
 ) -> None:
-    from service.cli.batch_jobs.run import RETRY_SECONDS, Runner
+    from service.cli.batch_jobs.prefix_work import PrefixWork
     from service.cli.batch_jobs.state import Part
+    from service.cli.batch_jobs.unit_work import UnitWork
+    from service.cli.batch_jobs.work import RETRY_SECONDS
     from service.client import AsyncClient
 
     async with AsyncClient(manner.url, retry_seconds=RETRY_SECONDS) as client:
-        runner = Runner(client, order.recipe, state, outcome, watcher, folder=order.folder, staging=staging)
+        given = (client, order.recipe, state, outcome, watcher)
         if left is not None:
-            await runner.units(left.begun, left.pending, manner.at_a_time)
+            units = UnitWork(*given, folder=order.folder, staging=staging)
+            await units.run(left.begun, left.pending, manner.at_a_time)
         elif order.prefix is not None:
             part = state.parts[0] if state.parts else Part.of(None)
-            await runner.prefix(part, order.prefix, retry=manner.retry_failed)
+            prefix = PrefixWork(*given, folder=order.folder, staging=staging)
+            await prefix.run(part, order.prefix, retry=manner.retry_failed)
 
 
 def _say_what_would_be(order: Order, units: Sequence[Unit], state: State, manner: Manner) -> None:
