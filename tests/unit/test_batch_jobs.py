@@ -60,23 +60,45 @@ def test_files_keep_their_folders_and_get_names_of_their_own(photos: Path, tmp_p
     ]
     assert one[0].size == 5
     assert one[0].mtime_ns == (photos / "a.jpg").stat().st_mtime_ns
-    assert names(found(photos, recursive=False)) == ["a.jpg"]
-    assert names(found(photos, pattern="*.jpg")) == ["a.jpg", "b/a.jpg"]
-    assert names(found(photos, pattern="b/*")) == ["b/a.jpg", "b/a.png", "b/c d.webp"]
+    out = tmp_path / "out"
+    assert names(found(photos, out, recursive=False)) == ["a.jpg"]
+    assert names(found(photos, out, pattern="*.jpg")) == ["a.jpg", "b/a.jpg"]
+    assert names(found(photos, out, pattern="b/*")) == ["b/a.jpg", "b/a.png", "b/c d.webp"]
 
 
 def test_a_file_s_result_does_not_depend_on_which_others_are_chosen(photos: Path) -> None:
-    (only,) = found(photos, pattern="b/a.jpg")
+    (only,) = found(photos, photos / "out", pattern="b/a.jpg")
     assert only.output == "b/a.jpg.png"
 
 
 def test_names_by_a_pattern(photos: Path) -> None:
-    outputs = [unit.output for unit in found(photos, naming="{path}/{stem}-x{scale}.{ext}", scale=2.5)]
+    outputs = [
+        unit.output
+        for unit in found(photos, photos / "out", naming="{path}/{stem}-x{scale}.{ext}", scale=2.5)
+    ]
     assert outputs == ["a-x2.5.png", "b/a-x2.5.png", "b/a-x2.5~2.png", "b/c d-x2.5.png"]
     with pytest.raises(ValueError, match="there is no field"):
-        found(photos, naming="{stem}-{seed}.{ext}")
+        found(photos, photos / "out", naming="{stem}-{seed}.{ext}")
     with pytest.raises(ValueError, match=r"ends in \.jpg"):
-        found(photos, naming="{stem}.jpg")
+        found(photos, photos / "out", naming="{stem}.jpg")
+
+
+def test_names_that_the_server_gives_do_not_depend_on_the_job(photos: Path) -> None:
+    """It numbers what has one name within a job, and a batch is many jobs."""
+    with pytest.raises(ValueError, match=r"results of b/a\.jpg and b/a\.png would both be called b/a\.png"):
+        found(photos)
+    assert names(found(photos, photos / "out")) == ["a.jpg", "b/a.jpg", "b/a.png", "b/c d.webp"]
+    with pytest.raises(ValueError, match=r"there is no field \{n\}"):
+        found(photos, naming="{n:06}.{ext}")
+    assert names(found(photos, pattern="*.jpg", naming="{path}/{stem}-x{scale}.{ext}")) == [
+        "a.jpg",
+        "b/a.jpg",
+    ]
+    seeds = range(3)
+    with pytest.raises(ValueError, match="would both be called"):
+        seed_units(seeds, ".png", naming="{model}.{ext}", model="m", by_server=True)
+    with pytest.raises(ValueError, match=r"there is no field \{n\}"):
+        seed_units(seeds, ".png", naming="{n}.{ext}", model="m", by_server=True)
 
 
 def test_results_of_an_earlier_run_are_no_inputs_and_replace_none(photos: Path) -> None:
@@ -93,7 +115,7 @@ def test_results_of_an_earlier_run_are_no_inputs_and_replace_none(photos: Path) 
 def test_no_images_are_said_to_be_none(pattern: str | None, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="no image"):
-        found(tmp_path / "empty" if pattern is None else photos, pattern=pattern)
+        found(tmp_path / "empty" if pattern is None else photos, tmp_path / "out", pattern=pattern)
 
 
 def test_seeds_are_named_by_a_pattern() -> None:

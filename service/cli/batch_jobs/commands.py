@@ -308,7 +308,7 @@ def generate(
     folder = _folder(out, "OUT")
 
     def find() -> list[Unit]:
-        return seed_units(wanted, format.extension, naming=pattern, model=model)
+        return seed_units(wanted, format.extension, naming=pattern, model=model, by_server=folder is None)
 
     recipe = Recipe(
         "generate",

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from service.cli.inputs import plan
-from service.jobs.naming import Named, check_pattern, output_names
+from service.jobs.naming import DEFAULT_PATTERNS, Named, check_pattern, output_name, output_names
 
 # The first parts are small, so that computing begins while the others are still being sent.
 _FIRST_PART = 25
@@ -55,13 +55,14 @@ def file_units(
 
     Args:
         folder: Of the inputs.
-        out: Of the outputs, if it is a folder too; results of an earlier run in it are no inputs.
+        out: Of the outputs, if it is a folder too; results of an earlier run in it are no inputs. Otherwise
+            the server names the outputs, in each job by itself.
         extension: Of the outputs, with its dot.
         recursive: Look into folders of folders.
         pattern: Only files whose path below the folder, or whose name, matches this shell pattern.
         naming: Pattern of the outputs' names; None keeps those of the inputs.
         model: Name of the model, for `{model}`.
-        scale: For `{scale}`; None if the server decides, and there is no such field.
+        scale: For `{scale}`; None if the server decides, which leaves that field to the server too.
 
     Returns:
         By path.
@@ -75,12 +76,19 @@ def file_units(
     results = out if out is not None else Path("/nonexistent")
     planned = plan([str(folder)], results, extension, recursive=recursive)
     base = folder.absolute()
+    if out is None:  # here the others have no say in what a result is called
+        planned = [one for one in planned if _matches(one.source, base, pattern)]
     names = [one.source.relative_to(base).as_posix() for one in planned]
     outputs: list[str | None] = [one.output.relative_to(results).as_posix() for one in planned]
-    if naming is not None:
-        fields: dict[str, str | int] = {"ext": extension[1:], "model": model}
-        if scale is not None:
-            fields["scale"] = f"{scale:g}"
+    fields: dict[str, str | int] = {"ext": extension[1:], "model": model}
+    if scale is not None:
+        fields["scale"] = f"{scale:g}"
+    if out is None:
+        fields.setdefault("scale", "scale")
+        pattern_of_all = naming or DEFAULT_PATTERNS["super-resolution"]
+        check_pattern(pattern_of_all, {"path", "stem", *fields}, extension[1:])
+        outputs = _names_by_server(pattern_of_all, [Named(0, name, fields) for name in names])
+    elif naming is not None:
         check_pattern(naming, {"path", "stem", "n", *fields}, extension[1:])
         outputs = output_names(
             naming, [Named(n, name, fields) for n, name in enumerate(names)], lambda wanted: ()
@@ -92,7 +100,7 @@ def file_units(
             raise ValueError(f"{name} cannot have a result called as --naming says")
         if out is not None and (out.absolute() / output) in sources:
             raise ValueError(f"{output} would be replaced by a result; give another folder than {out}")
-        if pattern is not None and not (fnmatchcase(name, pattern) or fnmatchcase(one.source.name, pattern)):
+        if not _matches(one.source, base, pattern):
             continue
         found = one.source.stat()
         units.append(Unit(name, one.source, output, found.st_size, found.st_mtime_ns))
@@ -101,7 +109,9 @@ def file_units(
     return units
 
 
-def seed_units(seeds: Sequence[int], extension: str, *, naming: str, model: str) -> list[Unit]:
+def seed_units(
+    seeds: Sequence[int], extension: str, *, naming: str, model: str, by_server: bool = False
+) -> list[Unit]:
     """Images of seeds.
 
     Args:
@@ -109,6 +119,7 @@ def seed_units(seeds: Sequence[int], extension: str, *, naming: str, model: str)
         extension: Of the outputs, with its dot.
         naming: Pattern of the outputs' names.
         model: Name of the model, for `{model}`.
+        by_server: Whether the server names them, in each job by itself.
 
     Returns:
         In their order.
@@ -116,13 +127,10 @@ def seed_units(seeds: Sequence[int], extension: str, *, naming: str, model: str)
     Raises:
         ValueError: The pattern is none, or gives two images one name.
     """
-    check_pattern(naming, {"ext", "model", "n", "seed"}, extension[1:])
+    check_pattern(naming, {"ext", "model", "seed", *(() if by_server else ("n",))}, extension[1:])
     common: dict[str, str | int] = {"ext": extension[1:], "model": model}
-    outputs = output_names(
-        naming,
-        [Named(n, str(seed), {**common, "seed": seed}) for n, seed in enumerate(seeds)],
-        lambda wanted: (),
-    )
+    named = [Named(n, str(seed), {**common, "seed": seed}) for n, seed in enumerate(seeds)]
+    outputs = _names_by_server(naming, named) if by_server else output_names(naming, named, lambda wanted: ())
     units = [
         Unit(str(seed), None, output)
         for seed, output in zip(seeds, outputs, strict=True)
@@ -155,3 +163,27 @@ def parts(units: Sequence[Unit]) -> Iterator[list[Unit]]:
         size += unit.size
     if part:
         yield part
+
+
+def _names_by_server(pattern: str, items: Sequence[Named]) -> list[str | None]:
+    """What the server will call the outputs, which must not depend on how they are spread over jobs.
+
+    Raises:
+        ValueError: Two would have one name, and one would replace the other.
+    """
+    names: dict[str, str] = {}
+    for item in items:
+        name = output_name(pattern, item, lambda name: False)
+        other = names.setdefault(name, item.source)
+        if other != item.source:
+            raise ValueError(
+                f"the results of {other} and {item.source} would both be called {name}; give a --naming that"
+                " tells them apart, or send them to different places (--pattern)"
+            )
+    return list(names)
+
+
+def _matches(path: Path, base: Path, pattern: str | None) -> bool:
+    if pattern is None:
+        return True
+    return fnmatchcase(path.relative_to(base).as_posix(), pattern) or fnmatchcase(path.name, pattern)
