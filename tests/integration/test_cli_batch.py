@@ -116,7 +116,7 @@ def results(folder: Path) -> dict[str, int]:
     return {
         path.relative_to(folder).as_posix(): path.stat().st_mtime_ns
         for path in folder.rglob("*")
-        if path.is_file() and not path.relative_to(folder).parts[0].startswith(".ganserve")
+        if path.is_file() and not path.relative_to(folder).parts[0].startswith(".")
     }
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from service.cli.batch_jobs.outcome import Failure, Outcome, Watcher
     from service.cli.batch_jobs.prefix_work import Prefix
     from service.cli.batch_jobs.resuming import Remaining
-    from service.cli.batch_jobs.state import State
+    from service.cli.batch_jobs.state import Part, State
     from service.cli.batch_jobs.units import Unit
     from service.cli.batch_jobs.work import Recipe
 
@@ -223,9 +223,10 @@ def _say_what_would_be(order: Order, units: Sequence[Unit], state: State, manner
 
 
 def _say_how_to_go_on(manner: Manner, state: State) -> None:
-    jobs = [part.id for part in state.parts if part.id is not None and not part.ended]
+    parts = [part for part in state.parts if not part.ended]
+    jobs = [part.id for part in parts if part.id is not None]
     if manner.cancel_on_interrupt:
-        _cancel(manner.url, jobs)
+        _cancel(manner.url, parts)
     elif jobs:
         go = "1 job goes" if len(jobs) == 1 else f"{len(jobs)} jobs go"
         print(
@@ -237,17 +238,21 @@ def _say_how_to_go_on(manner: Manner, state: State) -> None:
     print("Interrupted. The same command takes up where this one was.", file=sys.stderr)
 
 
-def _cancel(url: str, jobs: Sequence[str]) -> None:
+def _cancel(url: str, parts: Sequence[Part]) -> None:
     from service.client import Client, ClientError
 
     with Client(url, retry_seconds=5, timeout=10) as client:
-        for job in jobs:
+        for part in parts:
             try:
-                client.cancel_job(job)
+                if part.id is not None:
+                    made = [client.cancel_job(part.id)]
+                else:  # it may have been made just before its answer could be read
+                    made = [client.cancel_job(job.id) for job in client.jobs(idempotency_key=part.key)]
             except ClientError as error:
-                print(f"{job} could not be cancelled: {error}.", file=sys.stderr)
+                print(f"{part.id or 'A job'} could not be cancelled: {error}.", file=sys.stderr)
             else:
-                print(f"{job} is cancelled.", file=sys.stderr)
+                for job in made:
+                    print(f"{job.id} is cancelled.", file=sys.stderr)
 
 
 def _say_how_it_went(order: Order, manner: Manner, outcome: Outcome) -> None:
