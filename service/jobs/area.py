@@ -78,6 +78,10 @@ class Area(ABC):
         """The area of the objects whose names begin with `name/`; nothing is asked of the storage."""
 
     @abstractmethod
+    async def prepare(self) -> None:
+        """Sees to it that objects can be stored: makes a folder, or asks for a bucket."""
+
+    @abstractmethod
     async def put(
         self,
         name: str,

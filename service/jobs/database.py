@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from dbos import DBOS
 
 from service.jobs.tables import JOBS
@@ -150,9 +151,14 @@ class Database:
         except sa.exc.DBAPIError as error:
             if _transient(error):
                 raise DatabaseAwayError(_reason(error)) from error
-            raise DatabaseSetupError(f"{_shown(self.url)}: {_reason(error)}") from error
+            raise DatabaseSetupError(f"{shown_url(self.url)}: {_reason(error)}") from error
+        except CommandError as error:
+            raise DatabaseSetupError(
+                f"{shown_url(self.url)}: a newer ganserve has changed the tables ({_reason(error)}); run that"
+                " one, or name another database in GANSERVE_DATABASE_URL"
+            ) from error
         except (sa.exc.SQLAlchemyError, OSError) as error:
-            raise DatabaseSetupError(f"{_shown(self.url)}: {_reason(error)}") from error
+            raise DatabaseSetupError(f"{shown_url(self.url)}: {_reason(error)}") from error
 
     def is_migrated(self) -> bool:
         """Whether the tables are there; False while the database is away as well."""
@@ -189,7 +195,7 @@ def checked_url(url: str) -> str:
     if kind == "sqlite" and parsed.database not in (None, "", ":memory:"):
         return parsed.set(drivername="sqlite").render_as_string(hide_password=False)
     raise DatabaseSetupError(
-        f"{_shown(url)}: the database of jobs is sqlite:///PATH or postgresql://USER@HOST/NAME"
+        f"{shown_url(url)}: the database of jobs is sqlite:///PATH or postgresql://USER@HOST/NAME"
     )
 
 
@@ -263,7 +269,8 @@ def _reason(error: BaseException) -> str:
     return " ".join(str(cause).split())[:300]
 
 
-def _shown(url: str) -> str:
+def shown_url(url: str) -> str:
+    """A URL of a database for people, without the password in it."""
     try:
         return sa.make_url(url).render_as_string(hide_password=True)
     except sa.exc.ArgumentError:

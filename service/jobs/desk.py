@@ -16,7 +16,8 @@ from typing_extensions import Self
 from service.jobs.database import DatabaseAwayError, DatabaseSetupError
 from service.jobs.item_store import ItemStore
 from service.jobs.job_store import JobStore
-from service.jobs.setup import open_database, open_places
+from service.jobs.setup import check_artifacts, open_database, open_places
+from service.jobs.storage import StorageError
 from service.jobs.upload_store import UploadStore
 from service.jobs.workflows import WorkflowClient
 from service.settings import Settings
@@ -116,6 +117,10 @@ class JobDesk:
                 log.exception("no jobs are taken: the tables cannot be made")
             else:
                 self._ready = True
-                return
+                break
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
+        try:
+            await check_artifacts(self.places.artifacts)
+        except StorageError as error:
+            log.warning("no files are taken for jobs", reason=error.reason)

@@ -113,6 +113,10 @@ class Feeder:
             if job is None:
                 return
             self._told(job)
+        await self._leave(job)
+
+    async def _leave(self, job: Job) -> None:
+        """What is still to be done for a job whose end is noted."""
         if job.spec.webhook is not None:
             await self._patiently(self._queue.put_webhook, job)
         await self._patiently(self._queue.forget, job)
@@ -136,6 +140,7 @@ class Feeder:
         counts, ended = job.counts, job.ended_at or job.created_at
         log.info("job ended", job=job.id, state=job.state.value, total=counts.total, failed=counts.failed)
         self._metrics.jobs.labels(job.spec.operation, job.state.value).inc()
+        self._metrics.items.labels(job.spec.operation, "cancelled").inc(counts.cancelled)
         record_job(
             job.traceparent,
             datetime.fromtimestamp(job.created_at, timezone.utc),
@@ -149,7 +154,10 @@ class Feeder:
     async def give_up(self, job_id: str, number: int) -> None:
         """Ends a job that cannot be seen through, for a fault of ours that the log has."""
         problem = ProblemError("internal-error", "The job could not be seen through; a log says why.")
-        await self._conclude(job_id, number, problem)
+        job = await self._conclude(job_id, number, problem)
+        if job is not None:
+            self._told(job)
+            await self._leave(job)
 
     async def _feed(self, job: Job) -> bool:
         """Hands out chunks until nothing is left to be done; False if this round is not ours any more."""

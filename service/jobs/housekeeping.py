@@ -76,10 +76,12 @@ class Housekeeper:
         Returns:
             How many.
         """
-        deleted = 0
-        while found := await asyncio.to_thread(self._jobs.expired):
+        deleted = after = 0
+        while found := await asyncio.to_thread(self._jobs.expired, after):
             for key, job_id in found:
-                files = await self._places.delete(job_id)
+                after = key
+                if (files := await self._files_deleted(job_id)) is None:
+                    continue
                 await self._client.forget_all(job_id)
                 await asyncio.to_thread(self._jobs.delete, key)
                 log.info("job deleted", job=job_id, files=files)
@@ -92,11 +94,21 @@ class Housekeeper:
         Returns:
             Of how many jobs.
         """
-        deleted = 0
-        while found := await asyncio.to_thread(self._uploads.abandoned, self._grace):
+        deleted, after = 0, ""
+        while found := await asyncio.to_thread(self._uploads.abandoned, self._grace, after):
             for job_id in found:
-                files = await self._places.delete(job_id)
+                after = job_id
+                if (files := await self._files_deleted(job_id)) is None:
+                    continue
                 await asyncio.to_thread(self._uploads.forget, job_id)
                 log.info("upload without job deleted", job=job_id, files=files)
                 deleted += 1
         return deleted
+
+    async def _files_deleted(self, job_id: str) -> int | None:
+        """How many files were deleted; None if not all could be, which holds up no other job."""
+        try:
+            return await self._places.delete(job_id)
+        except StorageError as error:
+            log.warning("files of a job cannot be deleted", job=job_id, reason=error.reason)
+            return None

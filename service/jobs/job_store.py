@@ -480,9 +480,14 @@ class JobStore:
         going = self._database.read(lambda connection: set(connection.execute(query).scalars()))
         return set(keys) - going
 
-    def expired(self, limit: int = 100) -> list[tuple[int, str]]:
-        """Keys and names of jobs whose time has come."""
-        query = sa.select(JOBS.c.key, JOBS.c.id).where(_expired(self._database)).limit(limit)
+    def expired(self, after: int = 0, limit: int = 100) -> list[tuple[int, str]]:
+        """Keys and names of jobs whose time has come, by key, from the one after a key."""
+        query = (
+            sa.select(JOBS.c.key, JOBS.c.id)
+            .where(_expired(self._database), JOBS.c.key > after)
+            .order_by(JOBS.c.key)
+            .limit(limit)
+        )
         return self._database.read(lambda connection: [(row[0], row[1]) for row in connection.execute(query)])
 
     def delete(self, key: int) -> None:

@@ -49,6 +49,7 @@ class Lease:
         self._seconds = seconds
         self._recover = recover
         self._renewed = monotonic()
+        self._since: int | None = None
         # Threads of its own: all others may be busy for longer than the lease lasts.
         self._threads = ThreadPoolExecutor(2, "lease")
         self.state: Literal["running", "draining", "stopped"] = "running"
@@ -60,7 +61,7 @@ class Lease:
 
     async def take(self, concurrency: int) -> None:
         """Takes it for the first time."""
-        await asyncio.to_thread(self._workers.register, self._worker, concurrency)
+        self._since = await asyncio.to_thread(self._workers.register, self._worker, concurrency)
         self._renewed = monotonic()
 
     async def keep(self) -> None:
@@ -75,11 +76,11 @@ class Lease:
             asked = monotonic()
             try:
                 # This may never return, as when the database's machine is gone; the lease ends all the same.
-                beat = self._in_thread(self._workers.beat, self._worker, self.state, interval)
+                beat = self._in_thread(self._workers.beat, self._worker, self.state, interval, self._since)
                 await asyncio.wait({beat}, timeout=max(0.0, self._seconds - self.age_seconds))
                 if beat.done():
                     if not beat.result():
-                        raise LeaseLostError("other workers have taken this one for lost")
+                        raise LeaseLostError(await self._in_thread(self._why_lost))
                     self._renewed = asked
                     if taking is None or taking.done():
                         if taking is not None:
@@ -100,7 +101,16 @@ class Lease:
     async def give_back(self) -> None:
         """Says that this worker stops."""
         self.state = "stopped"
-        await asyncio.to_thread(self._workers.beat, self._worker, "stopped", 2.0)
+        await asyncio.to_thread(self._workers.beat, self._worker, "stopped", 2.0, self._since)
+
+    def _why_lost(self) -> str:
+        found = self._workers.holder(self._worker)
+        if found is None or found.state == "lost":
+            return "other workers have taken this one for lost"
+        return (
+            f"the process {found.pid} on {found.host} has begun under the same GANSERVE_WORKER_ID, "
+            f"{self._worker!r}; every worker needs a name of its own, or none"
+        )
 
     def _take_over(self) -> None:
         self._recover([name for name in self._workers.give_up(self._seconds) if name != self._worker])

@@ -7,7 +7,10 @@ import fnmatch
 import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from time import monotonic
 from typing import Final
+
+import structlog
 
 from service.api.errors.problems import ProblemError, stored_problem
 from service.jobs.archives import open_archive
@@ -26,6 +29,8 @@ from service.jobs.records import (
 from service.jobs.storage import StorageError
 from service.jobs.zip_records import ArchiveError, EntryError
 
+log = structlog.get_logger(__name__)
+
 PAGE: Final = 1000
 SUFFIXES: Final = (
     ".png",
@@ -41,7 +46,8 @@ SUFFIXES: Final = (
     ".ppm",
     ".pgm",
 )
-_RETRIES: Final = 8
+_FIRST_PAUSE: Final = 0.25
+_LONGEST_PAUSE: Final = 5.0
 
 _Page = tuple[list[NewItem], str | int]
 
@@ -49,17 +55,19 @@ _Page = tuple[list[NewItem], str | int]
 class Lister:
     """Lists the sources of jobs."""
 
-    def __init__(self, jobs: JobStore, places: Places, max_items: int) -> None:
+    def __init__(self, jobs: JobStore, places: Places, max_items: int, patience: float) -> None:
         """Lists nothing yet.
 
         Args:
             jobs: Where the items go.
             places: Where the sources are.
             max_items: Most items of one job.
+            patience: For so many seconds storage that is away is waited for.
         """
         self._jobs = jobs
         self._places = places
         self._max_items = max_items
+        self._patience = patience
 
     async def run(self, job: Job) -> None:
         """Adds what is not listed yet of a job's sources.
@@ -88,6 +96,8 @@ class Lister:
                     listed += len(page)
                     if await asyncio.to_thread(self._jobs.cancelling, [job.key]):
                         return
+            if await asyncio.to_thread(self._jobs.cancelling, [job.key]):
+                return
             after = None
         await asyncio.to_thread(
             self._jobs.add_page, job, listed, [], json.dumps([len(job.spec.sources), None]), last=True
@@ -96,7 +106,8 @@ class Lister:
     async def _pages(self, job: Job, number: int, after: str | int | None) -> AsyncGenerator[_Page, None]:
         """Pages of one source after a position, each with the position of its end."""
         source = job.spec.sources[number]
-        for tried in range(_RETRIES):
+        away_since, pause = None, _FIRST_PAUSE
+        while True:
             try:
                 if isinstance(source, SeedSource):
                     pages = self._seeds(source, after)
@@ -107,15 +118,21 @@ class Lister:
                 async with aclosing(pages):
                     async for page, position in pages:
                         yield page, position
-                        after = position
+                        after, away_since, pause = position, None, _FIRST_PAUSE
                 return
             except ArchiveError as error:
                 raise ProblemError("input-unreadable", error.detail) from None
             except StorageError as error:
-                if not error.retryable or tried == _RETRIES - 1:
-                    slug = "storage-unavailable" if error.retryable else "input-unreadable"
-                    raise ProblemError(slug, error.reason) from None
-            await asyncio.sleep(0.25 * 2**tried)
+                if not error.retryable:
+                    raise ProblemError("input-unreadable", error.reason) from None
+                away_since = monotonic() if away_since is None else away_since
+                if monotonic() - away_since > self._patience:
+                    raise ProblemError("storage-unavailable", error.reason) from None
+                log.warning("listing waits", job=job.id, reason=error.reason)
+            if await asyncio.to_thread(self._jobs.cancelling, [job.key]):
+                return
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
     @staticmethod
     async def _seeds(source: SeedSource, after: str | int | None) -> AsyncGenerator[_Page, None]:

@@ -55,6 +55,10 @@ class LocalArea(Area):
         """Whether no link on the way to the area leads out of the root."""
         return await _read_in_thread(self._files.stays_within)
 
+    async def prepare(self) -> None:
+        """See `Area`."""
+        await _in_thread(self._files.prepare)
+
     async def put(
         self,
         name: str,

@@ -92,6 +92,13 @@ class LocalFolder:
         finally:
             os.close(handle)
 
+    def prepare(self) -> None:
+        """Makes the folder; raises `OSError` if nothing can be put into it."""
+        with self.folder((), create=True) as handle:
+            if not os.access(".", os.W_OK | os.X_OK, dir_fd=handle):
+                read_only = os.fstatvfs(handle).f_flag & os.ST_RDONLY
+                raise OSError(errno.EROFS if read_only else errno.EACCES, "nothing can be written")
+
     def stays_within(self) -> bool:
         """Whether no link on the way to this folder leads out of the root."""
         try:

@@ -21,6 +21,8 @@ log = structlog.get_logger(__name__)
 INPUTS: Final = "inputs"
 OUTPUTS: Final = "outputs"
 
+_AREAS_KEPT: Final = 256
+
 
 class Places:
     """Files of jobs: a folder of artifacts for each, prefixes that the operator allowed, destinations.
@@ -84,6 +86,8 @@ class Places:
                 area = area_below(url, allowed, self._timeout)
             except NotAllowedError as error:
                 raise StorageError(str(error), "refused") from None
+            if len(self._areas) >= _AREAS_KEPT:
+                self._areas.clear()
             self._areas[(url, allowed)] = area
         return area
 

@@ -7,7 +7,7 @@ import functools
 import os
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
@@ -44,6 +44,8 @@ _STATUS: Final = re.compile(r"status code: (\d{3})")
 _CODE: Final = re.compile(r"<Code>(\w{1,64})</Code>")
 _ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 _FULL: Final = {"507"}
+# Of credentials that are renewed now and then; those that are wrong have other codes.
+_EXPIRED: Final = ("ExpiredToken", "TokenRefreshRequired")
 _LATER: Final = {"408", "409", "412", "425", "429"}
 
 
@@ -79,6 +81,11 @@ class S3Area(Area):
         if len(key.encode()) > _MAX_KEY_BYTES:
             raise StorageError(f"The name is longer than the {_MAX_KEY_BYTES} bytes S3 has for it", "refused")
         return key
+
+    async def prepare(self) -> None:
+        """See `Area`."""
+        async with aclosing(self.list_pages(page=1)) as pages:
+            await anext(pages, None)
 
     async def put(
         self,
@@ -331,6 +338,8 @@ def _storage_error(error: Exception) -> StorageError:
     code = f" ({found.group(1)})" if (found := _CODE.search(text)) else ""
     if status in _FULL or "StorageFull" in code or "Quota" in code:
         return StorageError(f"The storage is full{code}", "full")
+    if any(expired in code for expired in _EXPIRED):
+        return StorageError(f"The credentials for the storage have expired{code}", "unavailable")
     if isinstance(error, FileNotFoundError | NotFoundError) or status == "404":
         return StorageError(f"There is no such object or bucket{code}", "missing")
     if isinstance(error, PermissionError | PermissionDeniedError | UnauthenticatedError) or status in (

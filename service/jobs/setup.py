@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import structlog
+
 from service.jobs.database import Database
 from service.jobs.places import Places
-from service.jobs.storage import open_area
+from service.jobs.storage import Area, StorageError, open_area
 from service.settings import Settings
+
+log = structlog.get_logger(__name__)
 
 
 def open_database(settings: Settings) -> Database:
@@ -41,6 +45,29 @@ def open_places(settings: Settings) -> Places:
         tuple(settings.job_outputs),
         settings.storage_timeout_seconds,
     )
+
+
+async def check_artifacts(artifacts: Area) -> None:
+    """Finds out, before there is any job, whether its files can be kept.
+
+    Args:
+        artifacts: Where.
+
+    Raises:
+        StorageError: They cannot, until somebody does something about it; the text says what is wrong. If
+            storage is only away now, that is logged, as it comes back.
+    """
+    try:
+        await artifacts.prepare()
+    except StorageError as error:
+        if error.retryable:
+            log.warning("files of jobs cannot be stored now", artifacts=artifacts.url, reason=error.reason)
+            return
+        raise StorageError(
+            f"files of jobs cannot be stored at {artifacts.url}: {error.reason}. GANSERVE_ARTIFACTS_URL says "
+            "where they are kept; credentials, region and endpoint of S3 come from AWS_… variables.",
+            error.kind,
+        ) from error
 
 
 def _state_folder(settings: Settings) -> Path:

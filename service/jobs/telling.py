@@ -50,7 +50,11 @@ class Teller:
             return
         url, secret = job.spec.webhook, await asyncio.to_thread(self._jobs.webhook_secret, job_id)
         secret = secret or self._policy.secret
-        if url is None or secret is None or job.ended_at is None or job.round != number:
+        if url is None or job.ended_at is None or job.round != number:
+            return
+        if secret is None:
+            log.error("webhook not sent: neither job nor GANSERVE_WEBHOOK_SECRET has a secret", job=job.id)
+            self._metrics.webhook_attempted("refused", 0.0)
             return
         message = message_id(job.id, job.revision)
         ended = datetime.fromtimestamp(job.ended_at, timezone.utc)

@@ -48,21 +48,23 @@ class UploadStore:
         query = sa.delete(UPLOADS).where(UPLOADS.c.id == job_id)
         self._database.run(lambda connection: connection.execute(query))
 
-    def abandoned(self, grace: float, limit: int = 100) -> list[str]:
+    def abandoned(self, grace: float, after: str = "", limit: int = 100) -> list[str]:
         """Uploads that nobody has touched for so many seconds; they can no more become jobs.
 
         Args:
             grace: Seconds.
+            after: Only names that come after this one.
             limit: At most so many.
 
         Returns:
-            Job names under which there may be files.
+            Job names under which there may be files, in their order.
         """
         silent = UPLOADS.c.touched_at < self._database.now - int(grace * 1000)
 
         def work(connection: sa.Connection) -> list[str]:
             connection.execute(sa.update(UPLOADS).where(silent).values(abandoned=True))
-            query = sa.select(UPLOADS.c.id).where(UPLOADS.c.abandoned).limit(limit)
+            query = sa.select(UPLOADS.c.id).where(UPLOADS.c.abandoned, UPLOADS.c.id > after)
+            query = query.order_by(UPLOADS.c.id).limit(limit)
             return list(connection.execute(query).scalars())
 
         return self._database.run(work)

@@ -17,7 +17,7 @@ import structlog
 from service.images.signing import SigningSetupError, load_signer
 from service.jobs.backlog import backlog_of
 from service.jobs.chunks import ChunkRunner
-from service.jobs.database import Database, DatabaseAwayError, DatabaseSetupError
+from service.jobs.database import Database, DatabaseAwayError, DatabaseSetupError, shown_url
 from service.jobs.feeding import Feeder
 from service.jobs.housekeeping import Housekeeper
 from service.jobs.item_store import ItemStore
@@ -26,7 +26,7 @@ from service.jobs.lease import Lease, LeaseLostError
 from service.jobs.ledger import Ledger
 from service.jobs.listing import Lister
 from service.jobs.runtime import Runtime
-from service.jobs.setup import open_database, open_places
+from service.jobs.setup import check_artifacts, open_database, open_places
 from service.jobs.storage import StorageError, StorageUrlError
 from service.jobs.telling import Teller
 from service.jobs.upload_store import UploadStore
@@ -35,7 +35,7 @@ from service.jobs.worker_store import WorkerStore
 from service.jobs.workflows import WorkflowClient, WorkflowWorker
 from service.settings import Settings
 from service.telemetry.jobs import BacklogCollector, JobMetrics
-from service.telemetry.logs import configure_logging
+from service.telemetry.logs import configure_logging, log_with_every_line
 from service.telemetry.metrics import Metrics, package_version
 from service.telemetry.tracing import TracingSetupError, configure_tracing
 from service.telemetry.worker_http import WorkerHttp, WorkerPortError
@@ -79,9 +79,12 @@ class Worker:
             StorageUrlError: The URL of the artifacts is that of something else.
         """
         self.id = settings.worker_id or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        log_with_every_line(worker=self.id)
         self._settings = settings
-        self._jobs, self._items, workers = JobStore(database), ItemStore(database), WorkerStore(database)
-        places, client = open_places(settings), WorkflowClient(database)
+        self._jobs, self._items = JobStore(database), ItemStore(database)
+        self._workers = workers = WorkerStore(database)
+        self._places = places = open_places(settings)
+        client = WorkflowClient(database)
         counted = JobMetrics(metrics.registry)
         self._database = database
         self._teller = Teller(self._jobs, client, WebhookPolicy.of(settings), counted)
@@ -101,7 +104,7 @@ class Worker:
             self._jobs,
             self._items,
             workers,
-            Lister(self._jobs, places, settings.max_job_items),
+            Lister(self._jobs, places, settings.max_job_items, settings.job_patience_seconds),
             places,
             client,
             retention=settings.job_retention_seconds,
@@ -146,7 +149,14 @@ class Worker:
         ]
         await asyncio.to_thread(self._workflows.start)
         await _until_there(lambda: asyncio.to_thread(self._workflows.register_queues))
-        log.info("worker started", worker=self.id, concurrency=self._settings.worker_concurrency)
+        log.info(
+            "worker started",
+            worker=self.id,
+            concurrency=self._settings.worker_concurrency,
+            database=shown_url(self._database.url),
+            artifacts=self._places.artifacts.url,
+            triton=self._settings.triton_url,
+        )
         stopping = asyncio.create_task(self._stopping.wait())
         ended, _ = await asyncio.wait({*background, stopping}, return_when=asyncio.FIRST_COMPLETED)
         self._workflows.stop_taking()
@@ -172,13 +182,20 @@ class Worker:
 
     async def job(self, job_id: str, number: int) -> None:
         """See `service.jobs.workflows.Handler`."""
-        for tried in range(1, _JOB_TRIES + 1):
+        faults = 0
+        while True:
+            see_through = self._feeder.run if faults < _JOB_TRIES else self._feeder.give_up
             try:
-                return await self._feeder.run(job_id, number)
+                return await see_through(job_id, number)
+            except DatabaseAwayError as error:
+                log.warning("the database is away", job=job_id, reason=str(error))
+                await asyncio.sleep(_START_PAUSE_SECONDS)
             except Exception:
-                log.exception("job failed", job=job_id, tried=tried)
-                await asyncio.sleep(_START_PAUSE_SECONDS * 2**tried)
-        await self._feeder.give_up(job_id, number)
+                # It is never left with nobody to see it through. If this worker cannot, as with a job that a
+                # newer gateway made, another one can once this one has stopped.
+                faults += 1
+                log.exception("job failed", job=job_id, tried=faults)
+                await asyncio.sleep(_START_PAUSE_SECONDS * 2 ** min(faults, _JOB_TRIES + 1))
 
     async def chunk(self, job_id: str, first: int, count: int) -> None:
         """See `service.jobs.workflows.Handler`."""
@@ -218,8 +235,13 @@ class Worker:
         return None
 
     def _take_over(self, workers: list[str]) -> None:
-        taken = self._database.guarded(lambda: self._workflows.recover(workers) if workers else 0)
+        holding = self._database.guarded(lambda: self._workflows.holding(workers))
+        taken = self._database.guarded(lambda: self._workflows.recover(sorted(holding)))
+        if taken:
+            log.warning("work of lost workers is queued again", lost=sorted(holding), workflows=taken)
         self._counted.chunks_taken_over.inc(taken)
+        # Only now: nobody would look for what a forgotten worker holds.
+        self._workers.forget([name for name in workers if name not in holding])
         if reclaimed := self._database.guarded(self._workflows.reclaim):
             log.warning("workflows taken and not begun", worker=self.id, count=reclaimed)
 
@@ -277,6 +299,7 @@ async def _run(settings: Settings) -> int:
         migrated = _until_there(lambda: asyncio.to_thread(database.migrate))
         if not await _unless_stopped(migrated, stopped):
             return 0
+        await check_artifacts(open_places(settings).artifacts)
         metrics, signer = Metrics(), load_signer(settings, package_version())
         runtime = await stack.enter_async_context(Runtime(settings, metrics, signer))
         worker = Worker(settings, database, runtime, metrics)

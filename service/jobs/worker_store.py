@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -42,18 +43,22 @@ class WorkerStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def register(self, worker: str, concurrency: int) -> None:
+    def register(self, worker: str, concurrency: int) -> int:
         """A worker begins.
 
         Args:
             worker: Its name.
             concurrency: Items it does at a time.
+
+        Returns:
+            Since when it is there, which tells it from others that take its name later.
         """
 
-        def work(connection: sa.Connection) -> None:
+        def work(connection: sa.Connection) -> int:
             connection.execute(sa.delete(WORKERS).where(WORKERS.c.id == worker))
-            connection.execute(
-                sa.insert(WORKERS).values(
+            since: int = connection.execute(
+                sa.insert(WORKERS)
+                .values(
                     id=worker,
                     host=socket.gethostname(),
                     pid=os.getpid(),
@@ -62,20 +67,24 @@ class WorkerStore:
                     started_at=self._database.now,
                     seen_at=self._database.now,
                 )
-            )
+                .returning(WORKERS.c.started_at)
+            ).scalar_one()
+            return since
 
-        self._database.run(work)
+        return self._database.run(work)
 
-    def beat(self, worker: str, state: str, patience: float) -> bool:
+    def beat(self, worker: str, state: str, patience: float, since: int | None = None) -> bool:
         """A worker is still there.
 
         Args:
             worker: Its name.
             state: `running`, `draining` or `stopped`.
             patience: For how long the database may be away.
+            since: What `register` returned; None for whoever has the name.
 
         Returns:
-            Whether others still think so, too; one that was given up has lost its work to them.
+            Whether others still think so, too; one that was given up has lost its work to them, one whose
+            name was taken to the worker that has it.
 
         Raises:
             DatabaseAwayError: It was away for longer.
@@ -85,19 +94,25 @@ class WorkerStore:
             .where(WORKERS.c.id == worker, WORKERS.c.state != "lost")
             .values(seen_at=self._database.now, state=state)
         )
+        if since is not None:
+            query = query.where(WORKERS.c.started_at == since)
         return bool(
             self._database.run(lambda connection: connection.execute(query).rowcount, patience=patience)
         )
 
+    def holder(self, worker: str) -> Worker | None:
+        """Who has a name now; None if nobody has."""
+        return next((known for known in self.all() if known.id == worker), None)
+
     def give_up(self, lease: float) -> list[str]:
-        """Gives up workers that were not heard of, and forgets those of yesterday.
+        """Gives up workers that were not heard of.
 
         Args:
             lease: Seconds of silence after which a worker is lost.
 
         Returns:
-            All that are lost or have stopped; what they left pending is to be done by others. One that is
-            returned again and again left nothing.
+            All that are lost or have stopped, and are not forgotten yet; what they left pending is to be done
+            by others. One that is returned again and again left nothing.
         """
 
         def work(connection: sa.Connection) -> list[str]:
@@ -107,15 +122,28 @@ class WorkerStore:
                 .where(WORKERS.c.state.in_(["running", "draining"]), silent > int(lease * 1000))
                 .values(state="lost")
             )
-            connection.execute(
-                sa.delete(WORKERS).where(
-                    WORKERS.c.state.in_(["lost", "stopped"]), silent > _FORGOTTEN_AFTER_SECONDS * 1000
-                )
-            )
             query = sa.select(WORKERS.c.id).where(WORKERS.c.state.in_(["lost", "stopped"]))
             return list(connection.execute(query).scalars())
 
         return self._database.run(work)
+
+    def forget(self, workers: Sequence[str]) -> None:
+        """Forgets workers that are no more and left nothing, but for those of the last day.
+
+        One that was frozen, and goes on after the others gave it up, learns of that from its row.
+
+        Args:
+            workers: Some that `give_up` returned.
+        """
+        if not workers:
+            return
+        silent = self._database.now - WORKERS.c.seen_at
+        query = sa.delete(WORKERS).where(
+            WORKERS.c.id.in_(list(workers)),
+            WORKERS.c.state.in_(["lost", "stopped"]),
+            silent > _FORGOTTEN_AFTER_SECONDS * 1000,
+        )
+        self._database.run(lambda connection: connection.execute(query))
 
     def all(self) -> list[Worker]:
         """Every worker that is known, the newest first."""

@@ -260,8 +260,7 @@ class WorkflowWorker:
         for event in self._dbos.background_thread_stop_events:
             event.set()
 
-    @staticmethod
-    def recover(workers: list[str]) -> int:
+    def recover(self, workers: list[str]) -> int:
         """Queues again what workers that are no more had taken and not done.
 
         Args:
@@ -270,7 +269,21 @@ class WorkflowWorker:
         Returns:
             How many workflows.
         """
-        return len(DBOS._recover_pending_workflows(workers))
+        return len(DBOS._recover_pending_workflows(workers)) if workers else 0
+
+    def holding(self, workers: list[str]) -> set[str]:
+        """Which of some workers have taken anything that is not done; one question, however many they are."""
+        if not workers:
+            return set()
+        database = self._dbos._sys_db
+        table = database.tables.workflow_status
+        query = (
+            sa.select(table.c.executor_id)
+            .where(table.c.status == "PENDING", table.c.executor_id.in_(workers))
+            .distinct()
+        )
+        with database.engine.begin() as connection:
+            return set(connection.execute(query).scalars())
 
     def reclaim(self) -> int:
         """Queues again what the database has as taken by this worker, and this worker knows nothing of.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import structlog
 
 from service.telemetry.redaction import redacted
 from service.telemetry.tracing import trace_ids
+
+_common: Final[dict[str, str]] = {}
 
 
 def configure_logging(level: str, log_format: Literal["json", "console"]) -> None:
@@ -21,6 +23,7 @@ def configure_logging(level: str, log_format: Literal["json", "console"]) -> Non
     """
     threshold = logging.getLevelName(level.upper())
     shared: list[structlog.typing.Processor] = [
+        _with_common,
         structlog.contextvars.merge_contextvars,
         trace_ids,
         structlog.processors.add_log_level,
@@ -46,6 +49,21 @@ def configure_logging(level: str, log_format: Literal["json", "console"]) -> Non
         )
     )
     logging.basicConfig(level=threshold, handlers=[handler], force=True)
+
+
+def log_with_every_line(**values: str) -> None:
+    """Adds to every line of this process from now on, whichever thread or task writes it.
+
+    Args:
+        values: Such as the name of the worker.
+    """
+    _common.update(values)
+
+
+def _with_common(logger: Any, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    for name, value in _common.items():
+        event.setdefault(name, value)
+    return event
 
 
 def _without_secrets(logger: Any, method: str, line: Any) -> str:

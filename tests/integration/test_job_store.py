@@ -36,7 +36,7 @@ from service.jobs.records import (
     UploadedFile,
     new_job_id,
 )
-from service.jobs.tables import METADATA
+from service.jobs.tables import METADATA, WORKERS
 from service.jobs.upload_store import UploadStore
 from service.jobs.worker_store import WorkerStore
 from service.jobs.workflows import WorkflowClient
@@ -407,6 +407,23 @@ def test_a_silent_worker_is_given_up(database: Database) -> None:
     assert set(workers.give_up(-1)) == {"w1", "w2"}
     assert not workers.beat("w2", "running", 1)
     assert workers.concurrency() == 0
+    long_ago = (
+        sa.update(WORKERS).where(WORKERS.c.id == "w1").values(seen_at=WORKERS.c.seen_at - 2 * 86_400_000)
+    )
+    database.run(lambda connection: connection.execute(long_ago))
+    assert set(workers.give_up(60)) == {"w1", "w2"}  # until somebody has looked what they left
+    workers.forget(["w1", "w2"])
+    assert workers.give_up(60) == ["w2"]
+
+
+def test_a_worker_whose_name_was_taken_is_not_there_any_more(database: Database) -> None:
+    workers = WorkerStore(database)
+    first = workers.register("w", 1)
+    assert workers.beat("w", "running", 1, first)
+    time.sleep(0.01)
+    second = workers.register("w", 1)
+    assert not workers.beat("w", "running", 1, first)
+    assert workers.beat("w", "running", 1, second)
 
 
 def test_the_backlog_says_what_waits(jobs: JobStore, items: ItemStore) -> None:
