@@ -37,7 +37,7 @@ class JobCluster:
     def __init__(
         self, triton_url: str, database_url: str, artifacts_url: str, folder: Path, **settings: Any
     ) -> None:
-        self.artifacts_url = artifacts_url
+        self.inputs = ""  # where the test has files, if it has any
         self.artifacts: Area = open_area(artifacts_url)
         self.workers: list[WorkerProcess] = []
         self._triton_url = triton_url
@@ -79,12 +79,13 @@ class JobCluster:
         priority: Any = "normal",
         archive: bytes | None = None,
         secret: str | None = None,
+        leave_out: Sequence[str] = (),
         **spec: Any,
     ) -> Job:
         """A job over files of these names, as the gateway makes one; it waits for a worker.
 
         Args:
-            files: What is uploaded; None as the content leaves it out of storage.
+            files: What is uploaded.
             operation: What is done.
             model: With which model.
             parameters: As in the operation's endpoint.
@@ -92,12 +93,14 @@ class JobCluster:
             priority: Among jobs.
             archive: A zip that is uploaded, too.
             secret: Signs the webhook.
+            leave_out: Files that are gone from storage.
             spec: Other attributes of `JobSpec`.
         """
         name = new_job_id()
         uploaded, objects = [], {}
         for n, (label, content) in enumerate((files or {}).items()):
-            objects[f"inputs/{n}"] = content
+            if label not in leave_out:
+                objects[f"inputs/{n}"] = content
             uploaded.append(NewItem(label, UploadedFile(object=f"inputs/{n}", size=len(content))))
         if archive is not None:
             objects["inputs/archive.zip"] = archive
@@ -153,11 +156,11 @@ class JobCluster:
         """What is stored below the outputs of a job, by name."""
         return self.stored(f"{job.id}/outputs")
 
-    def stored(self, prefix: str = "") -> dict[str, bytes]:
-        """What is stored below a prefix of the artifacts."""
+    def stored(self, prefix: str = "", area: Area | None = None) -> dict[str, bytes]:
+        """What is stored in an area, or below a prefix of the artifacts."""
+        area = area or (self.artifacts.below(prefix) if prefix else self.artifacts)
 
         async def work() -> dict[str, bytes]:
-            area = self.artifacts.below(prefix) if prefix else self.artifacts
             try:
                 names = [found.name async for page in area.list_pages() for found in page]
             except StorageError as error:
@@ -173,6 +176,11 @@ class JobCluster:
             return dict(zip(names, await asyncio.gather(*map(one, names)), strict=True))
 
         return asyncio.run(work())
+
+    def workflows(self, job: Job) -> list[str]:
+        """What DBOS remembers of a job."""
+        found = self.client._client.list_workflows(workflow_id_prefix=f"{job.id}:")
+        return [workflow.workflow_id for workflow in found]
 
     def check_counts(self, job: Job) -> None:
         """Counts of an ended job agree with its items, and its outputs with those that succeeded."""
