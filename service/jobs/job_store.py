@@ -97,6 +97,17 @@ class JobStore:
         """
 
         def work(connection: sa.Connection) -> tuple[Job, bool]:
+            if new.idempotency_key is not None:
+                # Of one whose time is over, though no worker has deleted it yet.
+                connection.execute(
+                    sa.update(JOBS)
+                    .where(
+                        JOBS.c.owner == new.owner,
+                        JOBS.c.idempotency_key == new.idempotency_key,
+                        _expired(self._database),
+                    )
+                    .values(idempotency_key=None)
+                )
             if (row := _same(connection, new)) is not None:
                 if row["id"] != new.id and row["fingerprint"] != new.fingerprint:
                     raise IdempotencyConflictError(row["id"])

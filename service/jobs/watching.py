@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
 from typing import Final
 
 import structlog
@@ -17,8 +19,25 @@ from service.jobs.records import Item, Job
 log = structlog.get_logger(__name__)
 
 PAGE: Final = 200
+
+Render = Callable[[Job, Sequence[Item]], bytes]
+"""Makes what watchers are sent of items that changed together."""
+
 _POLL_SECONDS: Final = 0.5
 _PAGES: Final = 8  # kept for others to have; who watches without a gap asks for the same one as everybody
+
+
+@dataclass(frozen=True)
+class ChangedItems:
+    """Some items that changed, those that changed longest ago first.
+
+    Attributes:
+        groups: Of items that changed together: the revision, and what watchers are sent of them.
+        more: Whether there may be others.
+    """
+
+    groups: Sequence[tuple[int, bytes]]
+    more: bool
 
 
 class WatchedJob:
@@ -35,7 +54,7 @@ class WatchedJob:
         self.watchers = 0
         self._desk = desk
         self._looked = asyncio.Event()
-        self._pages: dict[int, asyncio.Task[list[Item]]] = {}
+        self._pages: dict[int, asyncio.Task[ChangedItems]] = {}
         self._task: asyncio.Task[None] | None = None
 
     async def looked(self) -> None:
@@ -43,11 +62,12 @@ class WatchedJob:
         if not self.deleted:
             await self._looked.wait()
 
-    async def changed(self, after: int) -> Sequence[Item]:
-        """Items that changed after a revision; see `ItemStore.changed`. Who asks for the same gets the same.
+    async def changed(self, after: int, render: Render) -> ChangedItems:
+        """Items that changed after a revision. Who asks for the same gets the same, looked up and made once.
 
         Args:
             after: The revision.
+            render: The same for all who watch.
 
         Raises:
             DatabaseAwayError: The database is.
@@ -55,9 +75,7 @@ class WatchedJob:
         task = self._pages.get(after)
         if task is None:
             job = self.job
-            task = asyncio.ensure_future(
-                self._desk.ask(lambda: self._desk.items.changed(job, after, limit=PAGE))
-            )
+            task = asyncio.ensure_future(self._desk.ask(lambda: _changed(self._desk, job, after, render)))
             task.add_done_callback(_taken_note_of)
             self._pages[after] = task
             if len(self._pages) > _PAGES:
@@ -133,7 +151,15 @@ class Watching:
                 watched.stop()
 
 
-def _taken_note_of(task: asyncio.Task[list[Item]]) -> None:
+def _changed(desk: JobDesk, job: Job, after: int, render: Render) -> ChangedItems:
+    items = desk.items.changed(job, after, limit=PAGE)
+    groups = groupby(items, lambda item: item.revision)
+    return ChangedItems(
+        [(revision, render(job, list(group))) for revision, group in groups], len(items) >= PAGE
+    )
+
+
+def _taken_note_of(task: asyncio.Task[ChangedItems]) -> None:
     """All who waited for it may have left."""
     if not task.cancelled():
         task.exception()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
-from itertools import groupby
+from collections.abc import AsyncGenerator, Callable, Sequence
 from time import monotonic
 from typing import Final
 
@@ -12,7 +11,7 @@ from service.api.calls.streaming import event
 from service.jobs.database import DatabaseAwayError
 from service.jobs.records import Item, Job
 from service.jobs.shown import item_json, job_json
-from service.jobs.watching import PAGE, WatchedJob, Watching
+from service.jobs.watching import WatchedJob, Watching
 
 _AGAIN_MILLISECONDS: Final = 1000
 ENDED: Final = "-end"
@@ -71,7 +70,7 @@ class JobEvents:
                     return
                 job = watched.job
                 if job.revision != told:
-                    async for part in self._items(watched, job):
+                    async for part in self._items(watched):
                         yield part
                     self._position = max(self._position, job.revision)
                     yield event("job", job_json(job, owner=self._with_owner), self._position)
@@ -83,25 +82,20 @@ class JobEvents:
                     yield part
             yield self._end("deleted")
 
-    async def _items(self, watched: WatchedJob, job: Job) -> AsyncGenerator[bytes, None]:
+    async def _items(self, watched: WatchedJob) -> AsyncGenerator[bytes, None]:
         """Items that changed since the position, as far as they can be had now."""
         while self._with_items and not watched.deleted and not self._stopping():
             try:
-                items = await watched.changed(self._position)
+                changed = await watched.changed(self._position, items_event)
             except DatabaseAwayError:
                 async for part in self._next_look(watched):
                     yield part
                 continue
-            for _, together in groupby(items, lambda item: item.revision):
-                group = list(together)
-                yield b"".join(self._item(job, item, last=item is group[-1]) for item in group)
-                self._position = group[-1].revision
-            if len(items) < PAGE:
+            for revision, told in changed.groups:
+                yield told
+                self._position, self._sent = revision, monotonic()
+            if not changed.more:
                 return
-
-    @staticmethod
-    def _item(job: Job, item: Item, *, last: bool) -> bytes:
-        return event("item", item_json(job, item), item.revision if last else None)
 
     async def _next_look(self, watched: WatchedJob) -> AsyncGenerator[bytes, None]:
         """Waits until the job was looked at again, with a sign of life now and then."""
@@ -119,3 +113,19 @@ class JobEvents:
     def _end(self, state: str) -> bytes:
         data = event("end", {"state": state, "revision": self._position})
         return f"id: {self._position}{ENDED}\n".encode() + data
+
+
+def items_event(job: Job, items: Sequence[Item]) -> bytes:
+    """The events of items that changed together.
+
+    Args:
+        job: Their job.
+        items: All of the same revision.
+
+    Returns:
+        The last one has the `id`: who leaves between them is told of all of them again.
+    """
+    last = items[-1]
+    return b"".join(
+        event("item", item_json(job, item), item.revision if item is last else None) for item in items
+    )
