@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ WORKFLOWS_VERSION: Final = "1"
 """Which workers may go on with which workflows; raised when their steps change in kind."""
 
 _BUSY_SECONDS: Final = 30
+_SUBSECONDS_SINCE: Final = (3, 42)
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 2.0
 _MIGRATION_LOCK: Final = 0x67616E73  # "gans"
@@ -210,6 +212,9 @@ def _sqlite_engine(url: str) -> sa.Engine:
 
     @sa.event.listens_for(engine, "connect")
     def connected(connection: Any, _: Any) -> None:
+        if sqlite3.sqlite_version_info < _SUBSECONDS_SINCE:
+            # Defaults of DBOS's tables need it on Python 3.12, which says nothing of the SQLite it came with.
+            connection.create_function("unixepoch", 1, lambda _: time.time_ns() // 1_000_000 / 1000)
         connection.isolation_level = None  # transactions are begun below, not when the driver thinks so
         connection.execute(f"PRAGMA busy_timeout={_BUSY_SECONDS * 1000}")
         connection.execute("PRAGMA foreign_keys=ON")
