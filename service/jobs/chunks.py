@@ -31,6 +31,8 @@ _FIRST_PAUSE: Final = 0.2
 _LOOK_AGAIN_SECONDS: Final = 1.0
 _FAULT: Final = "It failed again and again; the worker's log says why."
 _LONGEST_PAUSE: Final = 5.0
+_IN_HAND: Final = 3  # for each item that is computed
+_STORED_AT_A_TIME: Final = 8  # images of one group
 
 
 def operation_of(spec: JobSpec) -> JobOperation:
@@ -90,7 +92,7 @@ class ChunkRunner:
             ledger: Where beginnings and ends of items are noted.
             runtime: Makes images.
             places: Where files are read and written.
-            concurrency: Items at a time.
+            concurrency: Items that are computed at a time; so many groups of seeds.
             max_attempts: After so many attempts that ended without a word an item is given up.
             patience: For so many seconds an item waits for Triton or storage, which are away or full.
             metrics: Of the worker.
@@ -103,7 +105,10 @@ class ChunkRunner:
         self._max_attempts = max_attempts
         self._patience = patience
         self._metrics = metrics
-        self.slots = Slots(concurrency)
+        # Items that are read, stored, or written down as begun or ended are in hand; while they wait for
+        # storage or for the database, others are computed.
+        self.slots = Slots(_IN_HAND * concurrency)
+        self._computing = Slots(concurrency)
         self._running: set[_Running] = set()
         self._doing: set[tuple[int, int]] = set()
         self.draining = False
@@ -265,7 +270,8 @@ class ChunkRunner:
             started = perf_counter()
             data = await self._places.read(job, item)
             timings["read"] = perf_counter() - started
-            produced = await self._runtime.run_image(operation, data, caller=job.owner)
+            async with self._computing.one():
+                produced = await self._runtime.run_image(operation, data, caller=job.owner)
             await self._stored(ours, item, produced, timings)
 
         await self._until_ended(ours, [item], attempt)
@@ -275,14 +281,29 @@ class ChunkRunner:
 
         async def attempt() -> None:
             operation = operation_of(job.spec)
-            seeds = [item.source.seed for item in left if isinstance(item.source, Seed)]
+            wanted, storing = list(left), set[asyncio.Task[None]]()
+            seeds = [item.source.seed for item in wanted if isinstance(item.source, Seed)]
             images = self._runtime.run_seeds(operation, seeds, caller=job.owner)
-            async with aclosing(images) as made:
-                async for produced in made:
-                    await self._stored(ours, left[0], produced, {})
-                    left.pop(0)
+            try:
+                async with self._computing.one(), aclosing(images) as made:
+                    next_item = iter(wanted)
+                    async for produced in made:
+                        work = self._seed_stored(ours, next(next_item), produced, left)
+                        storing.add(asyncio.create_task(work))
+                        while len(storing) >= _STORED_AT_A_TIME:
+                            done, storing = await asyncio.wait(storing, return_when=asyncio.FIRST_COMPLETED)
+                            for task in done:
+                                task.result()
+                await asyncio.gather(*storing)
+            finally:
+                if storing:
+                    await asyncio.wait(storing)
 
         await self._until_ended(ours, left, attempt)
+
+    async def _seed_stored(self, ours: _Ours, item: Item, produced: Produced, left: list[Item]) -> None:
+        await self._stored(ours, item, produced, {})
+        left.remove(item)
 
     async def _until_ended(
         self, ours: _Ours, left: Sequence[Item], attempt: Callable[[], Awaitable[None]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,6 +21,26 @@ _COUNTED: Final = {
 }
 
 _OPEN: Final = (ItemState.QUEUED.value, ItemState.RUNNING.value)
+
+
+# Statements that are executed for every few items are put together once.
+_GIVEN_UP: Final = sa.select(WORKERS.c.id).where(
+    WORKERS.c.id == sa.bindparam("of_worker"), WORKERS.c.state == "lost"
+)
+_ATTEMPTS: Final = sa.select(ITEMS.c.n, ITEMS.c.attempts, ITEMS.c.state).where(
+    ITEMS.c.job == sa.bindparam("of_job"), ITEMS.c.n.in_(sa.bindparam("of_items", expanding=True))
+)
+_COUNT: Final = (
+    sa.update(JOBS)
+    .where(JOBS.c.key == sa.bindparam("of_job"))
+    .values({name: JOBS.c[name] + sa.bindparam(f"more_{name}") for name in _COUNTED.values()})
+)
+_NEXT_REVISION: Final = (
+    sa.update(JOBS)
+    .where(JOBS.c.key == sa.bindparam("of_job"))
+    .values(revision=JOBS.c.revision + 1)
+    .returning(JOBS.c.revision)
+)
 
 
 class ItemNotFoundError(LookupError):
@@ -66,6 +86,40 @@ class ItemStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        one = sa.and_(ITEMS.c.job == sa.bindparam("of_job"), ITEMS.c.n == sa.bindparam("of_n"))
+        put_back = sa.bindparam("put_back", type_=sa.Boolean)
+        self._begin = (
+            sa.update(ITEMS)
+            .where(
+                one,
+                ITEMS.c.attempts == sa.bindparam("before"),
+                sa.or_(*(ITEMS.c.state == state for state in _OPEN)),
+            )
+            .values(
+                state=ItemState.RUNNING.value,
+                # One that was running all along was left by a worker that is no more.
+                suspect=sa.or_(ITEMS.c.suspect, ITEMS.c.state == ItemState.RUNNING.value),
+                attempts=ITEMS.c.attempts + 1,
+                worker=sa.bindparam("of_worker"),
+                started_at=database.now,
+                revision=sa.bindparam("now_revision"),
+            )
+        )
+        self._finish = (
+            sa.update(ITEMS)
+            .where(one)
+            .values(
+                state=sa.bindparam("new_state"),
+                output=sa.bindparam("new_output"),
+                problem=sa.bindparam("new_problem"),
+                timings=sa.bindparam("new_timings"),
+                # One that was put back before it had shown that it is harmless is suspected still.
+                suspect=sa.and_(ITEMS.c.suspect, put_back),
+                attempts=sa.bindparam("new_attempts"),
+                ended_at=sa.case((put_back, sa.null()), else_=database.now),
+                revision=sa.bindparam("now_revision"),
+            )
+        )
 
     def chunk(self, job: Job, first: int, count: int, worker: str) -> tuple[list[Item], int]:
         """Items of a chunk that are not done.
@@ -132,146 +186,115 @@ class ItemStore:
         return [row["chunk"] for row in self._rows(query)]
 
     def claim(self, claims: Sequence[Claim], worker: str) -> set[Claim]:
-        """Notes that attempts begin.
+        """Notes that attempts begin; see `record`."""
+        return self.record(claims, {}, worker)[0]
+
+    def finish(self, job: int, ends: Sequence[Finished]) -> set[int]:
+        """Notes how attempts at items of one job ended; see `record`."""
+        return self.record((), {job: ends}, "")[1][job]
+
+    def record(
+        self, claims: Sequence[Claim], ends: Mapping[int, Sequence[Finished]], worker: str
+    ) -> tuple[set[Claim], dict[int, set[int]]]:
+        """Notes in one transaction which attempts begin, and how others ended.
+
+        Each item is counted once, whoever else thought to be doing it.
 
         Args:
             claims: Of any jobs.
-            worker: Who begins them.
+            ends: By the key of the job, one an item.
+            worker: Who begins what begins.
 
         Returns:
-            Those that begin: not those of items that somebody else has begun or ended, and none of a worker
-            that the others have given up.
+            Claims that begin: not those of items that somebody else has begun or ended, and none of a worker
+            that the others have given up. And by job, items of which the ends were still those of the
+            attempts, and that ended so; other ends are ignored.
         """
-        if not claims:
-            return set()
+        jobs = {claim.job for claim in claims} | {job for job, of_job in ends.items() if of_job}
 
-        def work(connection: sa.Connection) -> set[Claim]:
-            given_up = sa.select(WORKERS.c.id).where(WORKERS.c.id == worker, WORKERS.c.state == "lost")
-            if connection.execute(given_up).first() is not None:
-                return set()
-            revisions = self._next_revisions(connection, {claim.job for claim in claims})
-            known = [claim for claim in claims if claim.job in revisions]
-            if not known:
-                return set()
-            begun = connection.execute(
-                sa.update(ITEMS)
-                .where(
-                    ITEMS.c.job == sa.bindparam("of_job"),
-                    ITEMS.c.n == sa.bindparam("of_n"),
-                    ITEMS.c.attempts == sa.bindparam("before"),
-                    sa.or_(ITEMS.c.state == ItemState.QUEUED.value, ITEMS.c.state == ItemState.RUNNING.value),
-                )
-                .values(
-                    state=ItemState.RUNNING.value,
-                    # One that was running all along was left by a worker that is no more.
-                    suspect=sa.or_(ITEMS.c.suspect, ITEMS.c.state == ItemState.RUNNING.value),
-                    attempts=ITEMS.c.attempts + 1,
-                    worker=worker,
-                    started_at=self._database.now,
-                    revision=sa.bindparam("now_revision"),
-                ),
-                [
-                    {
-                        "of_job": claim.job,
-                        "of_n": claim.n,
-                        "before": claim.attempt - 1,
-                        "now_revision": revisions[claim.job],
-                    }
-                    for claim in known
-                ],
-            )
-            if begun.rowcount == len(known):
-                return set(known)
-            # Somebody else's, or begun by this very call, which is made again since its answer was lost.
-            ours = {
-                Claim(*row)
-                for job in revisions
-                for row in connection.execute(
-                    sa.select(ITEMS.c.job, ITEMS.c.n, ITEMS.c.attempts).where(
-                        ITEMS.c.job == job,
-                        ITEMS.c.n.in_([claim.n for claim in known if claim.job == job]),
-                        ITEMS.c.state == ItemState.RUNNING.value,
-                        ITEMS.c.worker == worker,
-                    )
-                )
+        def work(connection: sa.Connection) -> tuple[set[Claim], dict[int, set[int]]]:
+            revisions = self._next_revisions(connection, jobs)
+            begun = self._begun(connection, claims, worker, revisions)
+            ended = {
+                job: self._ended(connection, job, of_job, revisions[job]) if job in revisions else set[int]()
+                for job, of_job in ends.items()
             }
-            return ours & set(known)
+            return begun, ended
 
-        return self._database.run(work)
+        return self._database.run(work) if jobs else (set(), {job: set() for job in ends})
 
-    def finish(self, job: int, ends: Sequence[Finished]) -> set[int]:
-        """Notes how attempts ended; each item is counted once, whoever else thought to be doing it.
-
-        Args:
-            job: Key of the job.
-            ends: One an item.
-
-        Returns:
-            Items of which these were still the attempts, and ended so; the others are ignored.
-        """
-        if not ends:
+    def _begun(
+        self, connection: sa.Connection, claims: Sequence[Claim], worker: str, revisions: Mapping[int, int]
+    ) -> set[Claim]:
+        known = [claim for claim in claims if claim.job in revisions]
+        if not known or connection.execute(_GIVEN_UP, {"of_worker": worker}).first() is not None:
             return set()
+        begun = connection.execute(
+            self._begin,
+            [
+                {
+                    "of_job": claim.job,
+                    "of_n": claim.n,
+                    "before": claim.attempt - 1,
+                    "of_worker": worker,
+                    "now_revision": revisions[claim.job],
+                }
+                for claim in known
+            ],
+        )
+        if begun.rowcount == len(known):
+            return set(known)
+        # Somebody else's, or begun by this very call, which is made again since its answer was lost.
+        ours = {
+            Claim(*row)
+            for job in revisions
+            for row in connection.execute(
+                sa.select(ITEMS.c.job, ITEMS.c.n, ITEMS.c.attempts).where(
+                    ITEMS.c.job == job,
+                    ITEMS.c.n.in_([claim.n for claim in known if claim.job == job]),
+                    ITEMS.c.state == ItemState.RUNNING.value,
+                    ITEMS.c.worker == worker,
+                )
+            )
+        }
+        return ours & set(known)
+
+    def _ended(
+        self, connection: sa.Connection, job: int, ends: Sequence[Finished], revision: int
+    ) -> set[int]:
         of_item = {end.n: end for end in ends}
-
-        def work(connection: sa.Connection) -> set[int]:
-            revision = self._next_revisions(connection, {job}).get(job)
-            if revision is None:
-                return set()
-            states = {
-                row[0]: row[2]
-                for row in connection.execute(
-                    sa.select(ITEMS.c.n, ITEMS.c.attempts, ITEMS.c.state).where(
-                        ITEMS.c.job == job, ITEMS.c.n.in_(list(of_item))
-                    )
-                )
-                if of_item[row[0]].attempt == row[1]
-            }
-            # Those that have ended so already ended by this very call, of which the answer was lost.
-            so = {n for n, state in states.items() if state in _OPEN or state == of_item[n].state.value}
-            accepted = [of_item[n] for n in so if states[n] in _OPEN]
-            if not accepted:
-                return so
-            put_back = sa.bindparam("put_back", type_=sa.Boolean)
-            connection.execute(
-                sa.update(ITEMS)
-                .where(ITEMS.c.job == job, ITEMS.c.n == sa.bindparam("of_n"))
-                .values(
-                    state=sa.bindparam("new_state"),
-                    output=sa.bindparam("new_output"),
-                    problem=sa.bindparam("new_problem"),
-                    timings=sa.bindparam("new_timings"),
-                    # One that was put back before it had shown that it is harmless is suspected still.
-                    suspect=sa.and_(ITEMS.c.suspect, put_back),
-                    attempts=sa.bindparam("new_attempts"),
-                    ended_at=sa.case((put_back, sa.null()), else_=self._database.now),
-                    revision=revision,
-                ),
-                [
-                    {
-                        "of_n": end.n,
-                        "new_state": end.state.value,
-                        # What was put back was not tried.
-                        "new_attempts": end.attempt - (end.state is ItemState.QUEUED),
-                        "put_back": end.state is ItemState.QUEUED,
-                        "new_output": dumped_output(end.output),
-                        "new_problem": None if end.problem is None else dumped(end.problem),
-                        "new_timings": None
-                        if not end.timings
-                        else dumped({stage: round(taken, 4) for stage, taken in end.timings.items()}),
-                    }
-                    for end in accepted
-                ],
-            )
-            counted = Counter(_COUNTED[end.state] for end in accepted if end.state in _COUNTED)
-            if counted:
-                connection.execute(
-                    sa.update(JOBS)
-                    .where(JOBS.c.key == job)
-                    .values({name: JOBS.c[name] + more for name, more in counted.items()})
-                )
+        rows = connection.execute(_ATTEMPTS, {"of_job": job, "of_items": list(of_item)})
+        states = {row[0]: row[2] for row in rows if of_item[row[0]].attempt == row[1]}
+        # Those that have ended so already ended by this very call, of which the answer was lost.
+        so = {n for n, state in states.items() if state in _OPEN or state == of_item[n].state.value}
+        accepted = [of_item[n] for n in so if states[n] in _OPEN]
+        if not accepted:
             return so
-
-        return self._database.run(work)
+        connection.execute(
+            self._finish,
+            [
+                {
+                    "of_job": job,
+                    "of_n": end.n,
+                    "new_state": end.state.value,
+                    # What was put back was not tried.
+                    "new_attempts": end.attempt - (end.state is ItemState.QUEUED),
+                    "put_back": end.state is ItemState.QUEUED,
+                    "new_output": dumped_output(end.output),
+                    "new_problem": None if end.problem is None else dumped(end.problem),
+                    "new_timings": None
+                    if not end.timings
+                    else dumped({stage: round(taken, 4) for stage, taken in end.timings.items()}),
+                    "now_revision": revision,
+                }
+                for end in accepted
+            ],
+        )
+        counted = Counter(_COUNTED[end.state] for end in accepted if end.state in _COUNTED)
+        if counted:
+            more = {f"more_{name}": counted[name] for name in _COUNTED.values()}
+            connection.execute(_COUNT, {"of_job": job, **more})
+        return so
 
     def doubtful(self, job: Job) -> list[str]:
         """Names of outputs that may be there although their items did not succeed.
@@ -385,16 +408,11 @@ class ItemStore:
         return self._database.read(lambda connection: connection.execute(query).mappings().all())
 
     @staticmethod
-    def _next_revisions(connection: sa.Connection, jobs: set[int]) -> dict[int, int]:
+    def _next_revisions(connection: sa.Connection, jobs: Collection[int]) -> dict[int, int]:
         """Raises the revisions of jobs, which locks them, in an order that cannot deadlock."""
         revisions: dict[int, int] = {}
         for key in sorted(jobs):
-            revision = connection.execute(
-                sa.update(JOBS)
-                .where(JOBS.c.key == key)
-                .values(revision=JOBS.c.revision + 1)
-                .returning(JOBS.c.revision)
-            ).scalar()
+            revision = connection.execute(_NEXT_REVISION, {"of_job": key}).scalar()
             if revision is not None:
                 revisions[key] = revision
         return revisions

@@ -76,7 +76,7 @@ class Stack:
 
         Args:
             triton: Runs.
-            folder: For database, artifacts and logs.
+            folder: For database, artifacts and logs; jobs may read what is beside it.
             workers: How many.
             database_url: SQLite in the folder if left out.
             database_pid: The process of the database server, if there is one.
@@ -87,7 +87,12 @@ class Stack:
         self.folder = folder
         self.triton = triton
         self._server = None if database_pid is None else psutil.Process(database_pid)
-        given = {"state_folder": folder / "state", "database_url": database_url, "log_level": "warning"}
+        given = {
+            "state_folder": folder / "state",
+            "database_url": database_url,
+            "log_level": "warning",
+            "job_inputs": folder.parent.as_uri(),
+        }
         self.settings = {**given, **settings}
         self._exit = ExitStack()
         self.database = open_database(Settings(triton_url=triton.grpc_url, **self.settings))
@@ -128,6 +133,8 @@ class Stack:
         listing = None
         started = time.perf_counter()
         while job.ended_at is None:
+            if any(worker.process.poll() is not None for worker in self.workers):
+                raise RuntimeError(f"a worker ended\n{self.log()}")
             time.sleep(_POLL_SECONDS)
             job = self.jobs.get(job.id)
             if listing is None and job.listed:

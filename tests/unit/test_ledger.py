@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import cast
 
 import pytest
@@ -27,15 +27,15 @@ class _Items:
         self.free = threading.Event()
         self.free.set()
 
-    def claim(self, claims: Sequence[Claim], worker: str) -> set[Claim]:
+    def record(
+        self, claims: Sequence[Claim], ends: Mapping[int, Sequence[Finished]], worker: str
+    ) -> tuple[set[Claim], dict[int, set[int]]]:
         self._ask()
-        self.claims.append(list(claims))
-        return set(claims)
-
-    def finish(self, job: int, ends: Sequence[Finished]) -> set[int]:
-        self._ask()
-        self.ends.append((job, list(ends)))
-        return {end.n for end in ends if end.attempt == 1}
+        if claims:
+            self.claims.append(list(claims))
+        self.ends += [(job, list(of_job)) for job, of_job in ends.items()]
+        counted = {job: {end.n for end in of_job if end.attempt == 1} for job, of_job in ends.items()}
+        return set(claims), counted
 
     def _ask(self) -> None:
         self.free.wait(5)
