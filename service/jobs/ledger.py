@@ -22,8 +22,9 @@ _GATHER_SECONDS = 0.01
 class Ledger:
     """Collects what items have to say while one transaction is written, and writes it with the next.
 
-    A transaction costs about as much for sixteen items as for one, and an fsync. While the database is away everything
-    waits here; nothing is lost, since items begin and end only once it is written.
+    A transaction costs about as much for sixteen items as for one, and waits for the disk once. While the
+    database is away everything waits here; nothing is lost, since items begin and end only once it is
+    written.
     """
 
     def __init__(self, items: ItemStore, worker: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,8 +126,14 @@ class Stack:
         time.sleep(seconds)
         return (self.cpu()[0] - before) / seconds / len(self.workers)
 
-    def run(self, spec: JobSpec) -> Done:
-        """Makes a job and waits for its end."""
+    def run(self, spec: JobSpec, progress: Callable[[int, float, float], None] | None = None) -> Done:
+        """Makes a job and waits for its end.
+
+        Args:
+            spec: The job.
+            progress: Told now and then how many items are done, after how many seconds, and how much of the
+                workers' CPU that took.
+        """
         before = self.cpu()
         job, _ = self.jobs.create(NewJob(new_job_id(), "bench", spec, "normal"), self.client.enqueue_job)
         listing = None
@@ -137,6 +143,8 @@ class Stack:
                 raise RuntimeError(f"a worker ended\n{self.log()}")
             time.sleep(_POLL_SECONDS)
             job = self.jobs.get(job.id)
+            if progress is not None:
+                progress(job.counts.done, time.perf_counter() - started, self.cpu()[0] - before[0])
             if listing is None and job.listed:
                 listing = time.perf_counter() - started
         workers, triton, database = (b - a for a, b in zip(before, self.cpu(), strict=True))

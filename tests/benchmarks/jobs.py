@@ -183,11 +183,29 @@ def measure_growth(options: Options) -> Iterator[str]:
             f" {'of Triton':>10}"
         )
         for size in options.sizes:
-            done = workers.run(generating("toy", size))
+            parts = _Parts(max(10_000, size // 10))
+            done = workers.run(generating("toy", size), parts.progress)
             yield (
                 f"  {size:8} {done.seconds:9.1f} {done.seconds / size * 1e3:11.2f} {done.listing:9.2f}"
                 f" {done.workers / size * 1e3:15.2f} {done.triton / size * 1e3:10.2f}"
             )
+
+
+class _Parts:
+    """Prints what each so many items of a large job took, so that growth within it is seen as well."""
+
+    def __init__(self, each: int) -> None:
+        self._each = each
+        self._done, self._seconds, self._cpu = 0, 0.0, 0.0
+
+    def progress(self, done: int, seconds: float, cpu: float) -> None:
+        """See `Stack.run`."""
+        count = done - self._done
+        if count < self._each:
+            return
+        wall, spent = (seconds - self._seconds) / count * 1e3, (cpu - self._cpu) / count * 1e3
+        print(f"           to {done:6}: {wall:9.2f} ms an item, {spent:.2f} ms of CPU", flush=True)
+        self._done, self._seconds, self._cpu = done, seconds, cpu
 
 
 def measure_listing(options: Options) -> Iterator[str]:
