@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -13,7 +14,23 @@ from service.jobs.records import ItemState, JobSpec, NewItem, Seed
 from service.jobs.rows import dumped
 from service.jobs.tables import ITEMS, JOBS
 
-_ROWS_AT_ONCE = 500
+ITEMS_A_REVISION: Final = 50
+"""Most items that change at one revision, however many change together.
+
+Whoever follows a job gets the items of a revision at once, and can be interrupted between revisions only.
+"""
+
+_ROWS_AT_ONCE: Final = 500
+
+
+def last_revision(before: int, count: int) -> int:
+    """The revision of a job of which items change together, the first ones at `before + 1`.
+
+    Args:
+        before: The revision until now.
+        count: How many items there are, changed or not.
+    """
+    return before + 1 + max(0, count - 1) // ITEMS_A_REVISION
 
 
 def insert_items(
@@ -53,7 +70,7 @@ def insert_items(
                     "suspect": False,
                     "output_name": f"~{n}" if name is None else name,
                     "problem": None if problem is None else dumped(problem),
-                    "revision": revision + 1,
+                    "revision": last_revision(revision, n - first + 1),
                 }
                 for (n, item), name, problem in zip(numbered, names, problems, strict=True)
             ],
@@ -65,7 +82,7 @@ def insert_items(
             total=first + len(items),
             failed=JOBS.c.failed + failed,
             input_bytes=JOBS.c.input_bytes + sum(getattr(item.source, "size", 0) for item in items),
-            revision=revision + 1,
+            revision=last_revision(revision, len(items)),
         )
     )
 

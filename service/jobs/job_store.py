@@ -9,7 +9,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from service.jobs.database import Database
-from service.jobs.item_rows import insert_items
+from service.jobs.item_rows import ITEMS_A_REVISION, insert_items, last_revision
 from service.jobs.records import ItemState, Job, JobSpec, JobState, NewItem, Priority
 from service.jobs.rows import dumped, job_of
 from service.jobs.tables import ITEMS, JOBS, UPLOADS
@@ -286,7 +286,7 @@ class JobStore:
                     expires_at=None,
                     problem=None,
                     round=row["round"] + 1,
-                    revision=row["revision"] + 1,
+                    revision=last_revision(row["revision"], row["total"]),
                 )
             )
             connection.execute(
@@ -301,7 +301,7 @@ class JobStore:
                     suspect=False,
                     problem=None,
                     ended_at=None,
-                    revision=row["revision"] + 1,
+                    revision=_spread(row["revision"]),
                 )
             )
             enqueue(connection, job_id, row["round"] + 1, row["priority"])
@@ -434,15 +434,19 @@ class JobStore:
 
     def _stopped(self, connection: sa.Connection, job: sa.RowMapping) -> dict[str, Any]:
         """Marks items as cancelled; returns what changes in the job, which is locked."""
-        revision = job["revision"] + 1
         left = connection.execute(
             sa.update(ITEMS)
             .where(
                 ITEMS.c.job == job["key"],
                 ITEMS.c.state.in_([ItemState.QUEUED.value, ItemState.RUNNING.value]),
             )
-            .values(state=ItemState.CANCELLED.value, revision=revision, ended_at=self._database.now)
+            .values(
+                state=ItemState.CANCELLED.value,
+                revision=_spread(job["revision"]),
+                ended_at=self._database.now,
+            )
         ).rowcount
+        revision = last_revision(job["revision"], job["total"] if left else 0)
         return {"cancelled": job["cancelled"] + left, "revision": revision}
 
     def end(self, job: Job, state: JobState, problem: dict[str, Any] | None, retention: float) -> Job | None:
@@ -532,6 +536,11 @@ def _same(connection: sa.Connection, new: NewJob) -> sa.RowMapping | None:
 def _locked(job_id: str) -> sa.Select[Any]:
     """The job, of which nobody else changes anything within this transaction."""
     return sa.select(JOBS).where(JOBS.c.id == job_id).with_for_update()
+
+
+def _spread(revision: int) -> sa.ColumnElement[int]:
+    """Revisions of items that change together, as in `service.jobs.item_rows.last_revision`."""
+    return revision + 1 + ITEMS.c.n // ITEMS_A_REVISION
 
 
 def _expired(database: Database) -> sa.ColumnElement[bool]:

@@ -14,6 +14,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from service.jobs.database import Database, DatabaseAwayError, DatabaseSetupError
+from service.jobs.item_rows import ITEMS_A_REVISION
 from service.jobs.item_store import Claim, ItemStore
 from service.jobs.job_store import (
     IdempotencyConflictError,
@@ -312,6 +313,31 @@ def test_changes_are_followed_by_revision(jobs: JobStore, items: ItemStore) -> N
     # A page never ends within a revision: its end is where the next begins.
     assert [item.n for item in items.changed(job, start, limit=1)] == [0, 2]
     assert items.changed(job, changed[-1].revision) == []
+
+
+def test_however_many_change_together_a_revision_has_few(jobs: JobStore, items: ItemStore) -> None:
+    count = 230
+    job, _ = jobs.create(new(*(f"{n}.png" for n in range(count))), nothing)
+
+    def followed(after: int) -> int:
+        """Reads all that changed in pages that end with a revision; returns the last revision."""
+        seen = []
+        while found := items.changed(job, after, 1):
+            assert len(found) <= ITEMS_A_REVISION
+            assert {item.revision for item in found} == {found[0].revision}
+            seen += [item.n for item in found]
+            after = found[0].revision
+        assert seen == list(range(count))
+        assert jobs.get(job.id).revision == after
+        return after
+
+    made = followed(0)
+    jobs.cancel(job.id)
+    jobs.stop(jobs.get(job.id))
+    cancelled = followed(made + 1)
+    jobs.end(jobs.get(job.id), JobState.CANCELLED, None, 60)
+    jobs.retry(job.id, nothing)
+    assert followed(jobs.get(job.id).revision - 5) > cancelled
 
 
 def test_pages_are_added_once(jobs: JobStore, items: ItemStore) -> None:
