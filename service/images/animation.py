@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from io import BytesIO
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -21,6 +21,7 @@ from service.images.apng import encode_apng
 from service.images.metadata import PNG_RECIPE_KEYWORD, PNG_XMP_KEYWORD
 from service.images.provenance import (
     DIGITAL_SOURCE_TYPE,
+    animation_comment,
     canonical_json,
     xmp_packet,
 )
@@ -92,10 +93,10 @@ def encode_animation(
             "GIF",
             save_all=True,
             append_images=rest,
-            duration=_durations(len(frames), fps, 10),
+            duration=_durations(len(frames), fps, animation_format),
             disposal=1,
             optimize=False,
-            comment=f"{DIGITAL_SOURCE_TYPE} {recipe_json}".encode(),
+            comment=animation_comment(recipe_json).encode(),
             **repeats,
         )
         return out.getvalue()
@@ -107,7 +108,7 @@ def encode_animation(
         "WEBP",
         save_all=True,
         append_images=rest,
-        duration=_durations(len(frames), fps, 1),
+        duration=_durations(len(frames), fps, animation_format),
         lossless=quality is None,
         quality=0 if quality is None else quality,  # lossless: the least effort, as for single images
         method=0 if quality is None else 2,
@@ -118,8 +119,23 @@ def encode_animation(
     return out.getvalue()
 
 
-def _durations(frames: int, fps: float, unit: int) -> list[int]:
+def frame_starts(frames: int, fps: float, animation_format: AnimationFormat) -> list[int]:
+    """When frames begin in a file that `encode_animation` made.
+
+    Args:
+        frames: How many.
+        fps: Frames a second.
+        animation_format: GIF counts in larger steps.
+
+    Returns:
+        Milliseconds for each frame.
+    """
+    return [0, *accumulate(_durations(frames, fps, animation_format)[:-1])]
+
+
+def _durations(frames: int, fps: float, animation_format: AnimationFormat) -> list[int]:
     """Milliseconds of each frame, in whole units, that add up to what they should."""
+    unit = 10 if animation_format == "gif" else 1
     ends = [round(frame * 1000 / fps / unit) for frame in range(frames + 1)]
     return [max(1, end - start) * unit for start, end in pairwise(ends)]
 

@@ -21,9 +21,11 @@ ROUNDING: Final = 2
 # one of the usual compressions. They may differ in each block by a part of what compression costs there (JPEG
 # names its tables; WebP's quality is a guess), and by some levels more, for encoders of other makes. An edit
 # that stays within is not to be told from compression.
+ROOM_LEVELS: Final = 6.0
+"""What encoders of other makes differ by, in each block."""
+
 _BLOCK: Final = 8
-_ROOM_FACTOR: Final = {"jpeg": 0.5, "webp": 1.0}
-_ROOM_LEVELS: Final = 6.0
+_ROOM_FACTOR: Final = {"jpeg": 0.5, "webp": 1.0, "gif": 1.5}
 _EARLIER_QUALITIES: Final = (None, 90, 75, 50)
 _BAND_ROWS: Final = 512  # compared at a time, so that large images take little memory; a multiple of _BLOCK
 _SEARCHED_PIXELS: Final = 4 << 20  # beyond, the quality of a WebP file is not searched for
@@ -38,11 +40,14 @@ class Comparison:
         match: `exact`; `close`, if compression or rounding explains the difference; else `different`.
         max_difference: Of any channel, 0 to 255; None if the sizes differ.
         psnr: In dB; None if they are equal, or the sizes differ.
+        different_frames: Of an animation, those that make it different, from 0; None for other images, and
+            where size or number of frames differ.
     """
 
     match: Literal["exact", "close", "different"]
     max_difference: int | None
     psnr: float | None
+    different_frames: tuple[int, ...] | None = None
 
 
 def compare(
@@ -81,14 +86,16 @@ def _explained(
     """Whether compression, once or twice, makes these pixels of those."""
     if metadata.format == "jpeg":
         options = _jpeg_options(data)
+    elif metadata.format == "gif":
+        options = {}
     else:
         options = {"quality": _webp_quality(Image.fromarray(made), metadata.image_bytes), "method": 2}
     for earlier in _EARLIER_QUALITIES:
         stop_if_abandoned()
         source = made if earlier is None else _compressed(made, "jpeg", {"quality": earlier})
         expected = _compressed(source, metadata.format, options)
-        room = _ROOM_FACTOR[metadata.format] * _block_errors(expected, made) + _ROOM_LEVELS
-        if (_block_errors(pixels, expected) <= room).all():
+        room = _ROOM_FACTOR[metadata.format] * block_errors(expected, made) + ROOM_LEVELS
+        if (block_errors(pixels, expected) <= room).all():
             return True
     return False
 
@@ -98,8 +105,16 @@ def _difference(a: NDArray[np.uint8], b: NDArray[np.uint8], top: int) -> NDArray
     return a[rows].astype(np.int16) - b[rows]
 
 
-def _block_errors(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Root mean square difference of each block, in levels, shape [rows of blocks, columns of blocks]."""
+def block_errors(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """How two images differ, block by block.
+
+    Args:
+        a: uint8 [height, width, 3].
+        b: Of the same shape.
+
+    Returns:
+        Root mean square difference in levels, shape [rows of blocks, columns of blocks].
+    """
     bands = []
     for top in range(0, len(a), _BAND_ROWS):
         squares = (_difference(a, b, top).astype(np.float32) ** 2).mean(axis=2)

@@ -23,7 +23,7 @@ resolution are ignored.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Final
@@ -44,7 +44,16 @@ from service.images.containers.base import (
     unsupported,
 )
 
-__all__ = ["MEDIA_TYPES", "DecodeLimits", "DecodedImage", "ImageError", "ImageHeader", "decode", "inspect"]
+__all__ = [
+    "MEDIA_TYPES",
+    "DecodeLimits",
+    "DecodedImage",
+    "ImageError",
+    "ImageHeader",
+    "decode",
+    "decode_frames",
+    "inspect",
+]
 
 WORK_PER_FRAME: Final = 8
 """Frames before the one asked for are decoded too; together they may have this many times `max_pixels`."""
@@ -178,6 +187,45 @@ def decode(data: bytes, limits: DecodeLimits, *, frame: int | None = None) -> De
         converted_from=converted_from,
         notes=container.notes + notes,
     )
+
+
+def decode_frames(data: bytes, limits: DecodeLimits) -> Iterator[tuple[NDArray[np.uint8], float]]:
+    """Decodes all frames of an animation (PNG, WebP, GIF), one after the other.
+
+    Args:
+        data: The file.
+        limits: How many pixels and frames it may have; all frames together may have `WORK_PER_FRAME` times
+            the pixels of one.
+
+    Yields:
+        Each frame in sRGB, uint8 [H, W, 3], or 4 with alpha unless all is opaque; and for how many
+        milliseconds it is shown.
+
+    Raises:
+        ImageError: As for `decode`.
+    """
+    read = _reader(data)
+    last = read(data, 0).header.frames - 1
+    container = read(data, last)
+    _check_limits(container, limits, last)
+    container.check()
+    header = container.header
+    try:
+        with Image.open(BytesIO(container.payload), formats=(header.format,)) as image:
+            for number in range(header.frames):
+                if header.frames > 1:
+                    image.seek(number)
+                if image.size != (header.width, header.height):
+                    raise unreadable(f"The {_NAMES.get(header.format, header.format)} file has two sizes.")
+                image.load()
+                pixels, alpha, _, _ = to_srgb(image, container)
+                milliseconds = float(image.info.get("duration", 0))
+                yield pixels if alpha is None else np.dstack((pixels, alpha)), milliseconds
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:  # decoders raise many kinds of errors over damaged files
+        name = _NAMES.get(header.format, header.format)
+        raise unreadable(f"The {name} file is damaged: its frames cannot be decoded.") from error
 
 
 def _check_limits(container: Container, limits: DecodeLimits, frame: int | None) -> None:

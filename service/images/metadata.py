@@ -1,4 +1,4 @@
-"""What PNG, JPEG and WebP files carry beside their pixels, found without decoding one of them.
+"""What PNG, JPEG, WebP and GIF files carry beside their pixels, found without decoding one of them.
 
 Lenient on purpose: damaged files are read as far as they go, and nothing here takes more time or memory
 than the file's own size and the limits below.
@@ -20,7 +20,11 @@ PNG_XMP_KEYWORD: Final = "XML:com.adobe.xmp"
 
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _JPEG: Final = b"\xff\xd8\xff"
+_GIF: Final = (b"GIF87a", b"GIF89a")
 _JPEG_XMP: Final = b"http://ns.adobe.com/xap/1.0/\0"
+_ANMF_BYTES: Final = 16  # of a frame's place and time, before its pixels
+_GIF_COMMENT: Final = 0xFE
+_GIF_APPLICATION: Final = 0xFF
 _MAX_PARTS: Final = 100_000  # chunks or segments; beyond, a file is made to be slow
 
 
@@ -33,14 +37,16 @@ class FileMetadata:
         lossless: Whether the format keeps pixels as they were encoded.
         xmp: The XMP packet, if there is one within `MAX_XMP_BYTES`.
         recipe: The text of PNG's own chunk.
+        comment: Of a GIF file.
         image_bytes: Size of a WebP file's lossy pixels.
         c2pa: Whether there is a C2PA manifest store, valid or not.
     """
 
-    format: Literal["png", "jpeg", "webp"]
+    format: Literal["png", "jpeg", "webp", "gif"]
     lossless: bool
     xmp: str | None = None
     recipe: str | None = None
+    comment: str | None = None
     image_bytes: int = 0
     c2pa: bool = False
 
@@ -55,7 +61,7 @@ def read_metadata(data: bytes) -> FileMetadata:
         What it carries.
 
     Raises:
-        ValueError: If it is neither PNG, JPEG nor WebP.
+        ValueError: If it is neither PNG, JPEG, WebP nor GIF.
     """
     if data.startswith(_PNG):
         return _png(data)
@@ -63,7 +69,9 @@ def read_metadata(data: bytes) -> FileMetadata:
         return _jpeg(data)
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return _webp(data)
-    raise ValueError("neither a PNG, a JPEG nor a WebP file")
+    if data.startswith(_GIF):
+        return _gif(data)
+    raise ValueError("neither a PNG, a JPEG, a WebP nor a GIF file")
 
 
 def _png(data: bytes) -> FileMetadata:
@@ -138,8 +146,13 @@ def _jpeg(data: bytes) -> FileMetadata:
 
 def _webp(data: bytes) -> FileMetadata:
     found = FileMetadata("webp", lossless=False)
-    for kind, body in _riff_chunks(data):
-        if kind == b"VP8L":
+    animated, lossy = False, False
+    for kind, body in _riff_chunks(memoryview(data), 12):
+        if kind == b"ANMF":
+            animated = True
+            inner = {name for name, _ in _riff_chunks(body, _ANMF_BYTES)}
+            lossy |= b"VP8L" not in inner or b"VP8 " in inner
+        elif kind == b"VP8L":
             found.lossless = True
         elif kind == b"VP8 ":
             found.image_bytes = len(body)
@@ -147,7 +160,46 @@ def _webp(data: bytes) -> FileMetadata:
             found.c2pa = True
         elif kind == b"XMP " and found.xmp is None and len(body) <= MAX_XMP_BYTES:
             found.xmp = bytes(body).decode("utf-8", "replace")
+    if animated:
+        found.lossless = not lossy
     return found
+
+
+def _gif(data: bytes) -> FileMetadata:
+    found = FileMetadata("gif", lossless=False)
+    if len(data) < 13:
+        return found
+    position = 13 + _gif_table(data[10])
+    left = 4096 + len(data) // 16  # blocks; files cut into far smaller ones are made to be slow
+    for _ in range(_MAX_PARTS):
+        kind = data[position : position + 2]
+        if kind[:1] == b"\x2c" and position + 10 < len(data):
+            position += 11 + _gif_table(data[position + 9])
+            kept: bytearray | None = None
+        elif kind[:1] == b"\x21" and len(kind) == 2:
+            position += 2
+            kept = bytearray() if kind[1] in (_GIF_COMMENT, _GIF_APPLICATION) else None
+        else:
+            break
+        while position < len(data) and (length := data[position]):
+            left -= 1
+            if left < 0:
+                return found
+            if kept is not None and len(kept) <= MAX_XMP_BYTES:
+                kept += data[position + 1 : position + 1 + length]
+            position += 1 + length
+        position += 1
+        if kept is None:
+            continue
+        if kind[1] == _GIF_APPLICATION:
+            found.c2pa |= kept.startswith(b"C2PA_GIF")
+        elif found.comment is None and len(kept) <= MAX_XMP_BYTES:
+            found.comment = kept.decode("utf-8", "replace")
+    return found
+
+
+def _gif_table(flags: int) -> int:
+    return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
@@ -162,13 +214,12 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
         position = end + 4  # the checksum
 
 
-def _riff_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
-    """Kind and body of every chunk that lies within the file."""
-    view, position = memoryview(data), 12
+def _riff_chunks(data: memoryview, position: int) -> Iterator[tuple[bytes, memoryview]]:
+    """Kind and body of every chunk from there that begins within the file, or the chunk around them."""
     for _ in range(_MAX_PARTS):
         if position + 8 > len(data):
             return
         kind, length = struct.unpack_from("<4sI", data, position)
         end = position + 8 + length
-        yield kind, view[position + 8 : end]
+        yield kind, data[position + 8 : end]
         position = end + length % 2

@@ -46,6 +46,8 @@ _SOURCE_TYPE = re.compile(
     r"""|\sIptc4xmpExt:DigitalSourceType=(?:"([^"<]*)"|'([^'<]*)')"""
 )
 _LONGEST_SOURCE_TYPE: Final = 256
+# GIF files have a comment only, as `animation_comment` writes it.
+_COMMENT = re.compile(r"(http://cv\.iptc\.org/newscodes/digitalsourcetype/\w+) (\{.*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,20 @@ def xmp_packet(recipe_json: str) -> str:
     return _PACKET % html.escape(recipe_json, quote=False)
 
 
+def animation_comment(recipe_json: str) -> str:
+    """The comment of a GIF file, which has no other place for a recipe.
+
+    Args:
+        recipe_json: What `canonical_json` returned.
+
+    Returns:
+        The digital source type and the recipe.
+    """
+    return f"{DIGITAL_SOURCE_TYPE} {recipe_json}"
+
+
 def read_provenance(data: bytes) -> Provenance:
-    """Reads the recipe and the digital source type back from a PNG, JPEG or WebP file.
+    """Reads the recipe and the digital source type back from a PNG, JPEG, WebP or GIF file.
 
     What the file claims is not checked against anything.
 
@@ -115,9 +129,12 @@ def provenance_in(metadata: FileMetadata) -> Provenance:
     """
     packet = metadata.xmp or ""
     source = _found(_SOURCE_TYPE, packet)
+    in_comment = None
+    if (comment := _COMMENT.match(metadata.comment or "")) is not None:
+        source, in_comment = comment.groups()
     if source is not None and len(source) > _LONGEST_SOURCE_TYPE:
         source = None
-    in_packet = _found(_RECIPE, packet)
+    in_packet = _found(_RECIPE, packet) if in_comment is None else in_comment
     text = in_packet if metadata.recipe is None else metadata.recipe
     if text is None:
         return Provenance(None, source)

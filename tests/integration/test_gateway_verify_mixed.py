@@ -12,8 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from service.images.animation import AnimationFormat, encode_animation
+from service.images.decode import DecodeLimits, decode_frames
 from service.images.encode import encode
-from service.images.provenance import read_provenance
+from service.images.provenance import (
+    DIGITAL_SOURCE_TYPE,
+    animation_comment,
+    canonical_json,
+    read_provenance,
+)
 from tests.image_files import saved
 from tests.integration.test_gateway_verify import resaved, verify
 
@@ -31,7 +38,14 @@ PATH: dict[str, Any] = {
     "easing": "ease-in",
     "loop": True,
 }
-EXACT = {"performed": True, "match": "exact", "max_difference": 0, "psnr": None, "reason": None}
+EXACT = {
+    "performed": True,
+    "match": "exact",
+    "max_difference": 0,
+    "psnr": None,
+    "different_frames": None,
+    "reason": None,
+}
 
 
 def ws_of(http: httpx.Client, seed: int) -> str:
@@ -159,3 +173,78 @@ def test_the_recipe_of_a_grid_says_how_it_is_laid_out(http: httpx.Client) -> Non
     recipe = read_provenance(data).recipe
     assert recipe is not None
     assert (recipe["headers"], recipe["captions"]) == (True, True)
+
+
+ANIMATIONS = [("apng", None), ("webp", None), ("gif", None), ("webp", 70)]
+
+
+def as_form(http: httpx.Client, data: bytes) -> dict[str, Any]:
+    response = http.post("/v1/verify", files={"image": data}, data={"reproduce": "true"})
+    assert response.status_code == 200, response.text
+    return dict(response.json())
+
+
+@pytest.mark.parametrize(("kind", "quality"), ANIMATIONS)
+def test_animations(http: httpx.Client, kind: AnimationFormat, quality: int | None) -> None:
+    body = {**PATH, "frames": 6, "fps": 12.5, "format": kind, "quality": quality}
+    answer = post(http, "interpolate", body, "*/*")
+    lossless = kind != "gif" and quality is None
+    media_type = answer.headers["content-type"]
+    claimed = verify(http, answer.content, media_type)
+    assert claimed["verdict"] == "unsigned-claim"
+    assert claimed["digital_source_type"] == DIGITAL_SOURCE_TYPE
+    recipe = claimed["recipe"]
+    assert recipe["pixels_sha256"] == answer.headers["x-pixels-sha256"]
+    assert recipe.get("quality") == quality
+    assert claimed["pixels"]["match"] is (True if lossless else None)
+    found = verify(http, answer.content, media_type, reproduce=True)
+    assert found["verdict"] == "authentic"
+    assert found["reproduced"]["match"] == ("exact" if lossless else "close")
+    assert found["reproduced"]["different_frames"] == []
+    assert "The animation was made again" in found["explanation"]
+    # One frame is another one.
+    frames = [pixels.copy() for pixels, _ in decode_frames(answer.content, DecodeLimits(1 << 20, 100))]
+    frames[3][2:10, 2:10] ^= 0x80
+    forged = encode_animation(frames, kind, 12.5, loop=True, recipe=recipe, quality=quality)
+    found = as_form(http, forged)
+    assert found["verdict"] == "altered"
+    if lossless:
+        assert (found["pixels"]["match"], found["reproduced"]["different_frames"]) == (False, [3])
+    else:
+        assert 3 in found["reproduced"]["different_frames"]
+        assert "frame" in found["explanation"]
+    fewer = encode_animation(frames[:3], kind, 12.5, loop=True, recipe=recipe, quality=quality)
+    assert as_form(http, fewer)["verdict"] == "altered"
+    longer = encode_animation([*frames, *frames], kind, 12.5, loop=True, recipe=recipe, quality=quality)
+    found = as_form(http, longer)
+    assert (found["verdict"], found["reproduced"]["different_frames"]) == ("altered", None)
+    assert "12 frames are not its 6" in found["explanation"] or lossless
+
+
+def test_animations_whose_recipe_no_call_takes(http: httpx.Client) -> None:
+    answer = post(http, "interpolate", {**PATH, "format": "webp"}, "*/*")
+    recipe = read_provenance(answer.content).recipe
+    frames = [np.zeros((16, 16, 3), np.uint8), np.full((16, 16, 3), 9, np.uint8)]
+    for change, reason in (
+        ({"keyframes": [1]}, "keyframes"),
+        ({"frames": 601}, "were asked for"),
+        ({"frames": 10**9}, "larger than those made here"),
+        ({"fps": 0.001}, "not that of an animation"),
+        ({"fps": "1"}, "not that of an animation"),
+        ({"quality": 101}, "quality"),
+        ({"surprise": 1}, "it has 'surprise'"),
+        ({"operation": "style-mix"}, "not that of an animation"),
+    ):
+        found = as_form(http, encode_animation(frames, "webp", 24, loop=True, recipe={**recipe, **change}))
+        assert found["reproduced"]["performed"] is False
+        assert reason in found["reproduced"]["reason"], (change, found["reproduced"]["reason"])
+        assert found["verdict"] in ("unsigned-claim", "altered")
+
+
+def test_a_still_gif_with_a_recipe(http: httpx.Client) -> None:
+    made = post(http, "generate", {"model": "toy", "seeds": [1, 2, 3, 4]}, "image/png").content
+    out = io.BytesIO()
+    comment = animation_comment(canonical_json(read_provenance(made).recipe))
+    Image.open(io.BytesIO(made)).convert("RGB").save(out, "GIF", comment=comment.encode())
+    found = as_form(http, out.getvalue())
+    assert (found["verdict"], found["reproduced"]["match"]) == ("authentic", "close")

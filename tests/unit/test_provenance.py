@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from service.images.animation import encode_animation
 from service.images.encode import MEDIA_TYPES, encode
 from service.images.metadata import MAX_XMP_BYTES, read_metadata
 from service.images.provenance import (
     DIGITAL_SOURCE_TYPE,
     MAX_RECIPE_CHARACTERS,
+    Provenance,
     canonical_json,
     read_provenance,
     xmp_packet,
@@ -136,7 +138,7 @@ def test_what_is_lossless() -> None:
     assert not read_metadata(encode(PIXELS, "jpeg", {})).lossless
 
 
-@pytest.mark.parametrize("data", [b"", b"GIF89a", b"\x89PNG\r\n\x1a", b"RIFF0000WAVE"])
+@pytest.mark.parametrize("data", [b"", b"GIF88a", b"\x89PNG\r\n\x1a", b"RIFF0000WAVE"])
 def test_other_formats(data: bytes) -> None:
     with pytest.raises(ValueError, match="neither"):
         read_provenance(data)
@@ -150,3 +152,22 @@ def test_damaged_files_are_read_as_far_as_they_go(image_format, data) -> None:
         file[data.draw(st.integers(12, min(len(file), 1500) - 1))] = data.draw(st.integers(0, 255))
     found = read_provenance(bytes(file[: data.draw(st.integers(12, len(file)))]))
     assert found.recipe is None or json.dumps(found.recipe)
+
+
+def test_the_comment_of_a_gif() -> None:
+    recipe = {"model": "toy", "text": "ü" * 400, "seed": 7}
+    frames = [np.full((8, 8, 3), value, np.uint8) for value in (9, 99)]
+    data = encode_animation(frames, "gif", 10, loop=True, recipe=recipe)
+    found = read_provenance(data)
+    assert (found.recipe, found.digital_source_type, found.problem) == (recipe, DIGITAL_SOURCE_TYPE, None)
+    for end in range(len(data)):
+        read_metadata(data[:end] if end >= 6 else data)  # damaged anywhere, it is read as far as it goes
+    for comment in (b"Made with love", b'x {"seed": 1}', b'http://example.com/a {"seed": 1}'):
+        out = BytesIO()
+        Image.new("RGB", (8, 8)).save(out, "GIF", comment=comment)
+        assert read_provenance(out.getvalue()) == Provenance(None, None)
+
+
+def test_a_gif_cut_into_the_smallest_blocks_is_not_walked_to_its_end() -> None:
+    data = b"GIF89a" + bytes(7) + b"\x21\xfe" + b"\x01a" * (1 << 20) + b"\0"
+    assert read_metadata(data).comment is None

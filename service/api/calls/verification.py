@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from service.api.schemas.generate import GenerateRequest
+from service.api.schemas.mixing import FASTEST, SLOWEST
 from service.api.schemas.verify import (
     C2paFindings,
     Reproduction,
@@ -20,6 +21,7 @@ from service.api.schemas.verify import (
     VerifiedPixels,
     VerifyResponse,
 )
+from service.images.animation_reading import FORMATS, AnimationFile
 from service.images.c2pa_reading import ManifestReading, Trust, read_manifest
 from service.images.decode import MEDIA_TYPES, DecodeLimits, ImageHeader, decode, inspect
 from service.images.metadata import FileMetadata, read_metadata
@@ -40,7 +42,8 @@ class Examined:
         header: Format and size.
         metadata: None for formats that carry no recipes.
         pixels: uint8 [height, width, 3 or 4]; None for animations.
-        sha256: Of the pixels.
+        animation: The frames, if the recipe is that of an animation, and it is no larger than they are here.
+        sha256: Of the pixels, or of those of all frames.
         provenance: What the file itself claims.
         manifest: What its C2PA manifest says; None if it has none.
     """
@@ -52,6 +55,7 @@ class Examined:
     sha256: str | None
     provenance: Provenance
     manifest: ManifestReading | None
+    animation: AnimationFile | None = None
 
     @property
     def trusted(self) -> bool:
@@ -74,13 +78,14 @@ class Examined:
         return self.provenance.recipe
 
 
-def examine(data: bytes, limits: DecodeLimits, trust: Trust) -> Examined:
+def examine(data: bytes, limits: DecodeLimits, trust: Trust, animation_pixels: int) -> Examined:
     """Takes a file apart; belongs into a thread.
 
     Args:
         data: The file.
         limits: Of the decoder.
         trust: Whose signatures count.
+        animation_pixels: How many pixels all frames of an animation may have.
 
     Returns:
         What is in it.
@@ -105,7 +110,24 @@ def examine(data: bytes, limits: DecodeLimits, trust: Trust) -> Examined:
     if metadata is not None and metadata.c2pa:
         manifest = read_manifest(data, MEDIA_TYPES[header.format], trust)
     provenance = Provenance(None, None) if metadata is None else provenance_in(metadata)
-    return Examined(data, header, metadata, pixels, sha256, provenance, manifest)
+    examined = Examined(data, header, metadata, pixels, sha256, provenance, manifest)
+    animation = _animation(examined, limits)
+    if animation is None or not animation.within(animation_pixels):
+        return examined
+    return replace(examined, animation=animation, sha256=animation.sha256())
+
+
+def _animation(examined: Examined, limits: DecodeLimits) -> AnimationFile | None:
+    """The file as the animation that its recipe says it is; of equal frames it may hold a single one."""
+    recipe, header = examined.recipe or {}, examined.header
+    frames, fps = recipe.get("frames"), recipe.get("fps")
+    if recipe.get("operation") != "interpolate" or header.format not in FORMATS:
+        return None
+    if not isinstance(frames, int) or frames < 2:
+        return None
+    if not isinstance(fps, (int, float)) or not SLOWEST <= fps <= FASTEST:
+        return None
+    return AnimationFile(examined.data, header, limits, frames, fps)
 
 
 class NotReproducibleError(Exception):
@@ -227,16 +249,28 @@ def _verdict(
             "authentic",
             f"A signature that is trusted here vouches for pixels and recipe ({c2pa.issuer}).{again}",
         )
+    made_again = (
+        f"The {'image' if examined.animation is None else 'animation'} was made again from its recipe"
+    )
     if reproduced.match == "exact":
-        return "authentic", "The image was made again from its recipe, and every pixel is the same."
+        return "authentic", f"{made_again}, and every pixel is the same."
     if pixels.match is False:
         return "altered", "The pixels are not those that the file was written with."
     if reproduced.match == "close":
         cause = "rounding" if examined.metadata and examined.metadata.lossless else "lossy compression"
-        return "authentic", f"The image was made again from its recipe; {cause} explains the differences."
+        return "authentic", f"{made_again}; {cause} explains the differences."
     if reproduced.match == "different":
-        return "altered", "The image was made again from its recipe, and it is another one."
+        return "altered", f"{made_again}, and {_difference(examined, reproduced)}."
     return "unsigned-claim", _claim(model, pixels, reproduced)
+
+
+def _difference(examined: Examined, reproduced: Reproduction) -> str:
+    if reproduced.different_frames:
+        first, *others = reproduced.different_frames
+        return f"frame {first} is another one" + (f", as are {len(others)} more" if others else "")
+    if examined.animation is not None and examined.header.frames != examined.animation.frames_made:
+        return f"{examined.header.frames} frames are not its {examined.animation.frames_made}"
+    return "it is another one"
 
 
 def _claim(model: VerifiedModel | None, pixels: VerifiedPixels, reproduced: Reproduction) -> str:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from service.api.openapi.parts import BINARY, HEADERS, INFERENCE, PREFER, problems
 from service.api.schemas.verify import EXAMPLE, VerifyRequest, VerifyResponse
+from service.images.animation import MEDIA_TYPES as ANIMATION_MEDIA_TYPES
 from service.images.decode import MEDIA_TYPES
 
 VERIFY_DOCS: Final[dict[str, Any]] = {
@@ -49,7 +50,7 @@ VERIFY_DOCS: Final[dict[str, Any]] = {
                         "and whether it is true": {"value": {"reproduce": "true"}},
                     },
                 },
-                **dict.fromkeys(MEDIA_TYPES.values(), BINARY),
+                **dict.fromkeys((*MEDIA_TYPES.values(), ANIMATION_MEDIA_TYPES["apng"]), BINARY),
             },
         },
     },

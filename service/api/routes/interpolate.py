@@ -215,7 +215,10 @@ def _render(made: Interpolated, media_type: str, signer: Signer | None) -> Respo
     if _is_sheet(body, media_type):
         return render_image(grid(frames, len(frames)), plan.recipe(), body.frame_format, body.quality, signer)
     animation = _ANIMATIONS[media_type]
-    recipe = {**plan.recipe(), "fps": body.fps}
+    sha256 = sha256_of(*frames)
+    recipe = {**plan.recipe(), "fps": body.fps, "pixels_sha256": sha256}
+    if body.quality is not None:
+        recipe["quality"] = body.quality
     file = encode_animation(frames, animation, body.fps, loop=body.loop, recipe=recipe, quality=body.quality)
     if signer is not None:
         file = signed(file, _CONTAINERS.get(media_type, media_type), recipe, signer)
@@ -224,7 +227,7 @@ def _render(made: Interpolated, media_type: str, signer: Signer | None) -> Respo
         file,
         media_type=media_type,
         headers={
-            "x-pixels-sha256": sha256_of(*frames),
+            "x-pixels-sha256": sha256,
             "content-disposition": f'inline; filename="{name}"',
         },
     )

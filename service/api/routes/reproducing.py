@@ -18,11 +18,13 @@ from service.api.context import services_of
 from service.api.errors.problems import ProblemError
 from service.api.requests.models import find_model
 from service.api.routes.generate import check_count, generation
-from service.api.routes.interpolate import check_frames, interpolation
+from service.api.routes.interpolate import Interpolated, check_frames, interpolation
 from service.api.routes.style_mix import check_cells, grid_of, mixing
 from service.api.schemas.mixing import InterpolateRequest, StyleMixRequest
 from service.api.schemas.uploads import SuperResolutionRequest, TranslateRequest
 from service.cards import Translator, Upscaler
+from service.images.animation import MEDIA_TYPES as ANIMATION_MEDIA_TYPES
+from service.images.animation import AnimationFormat
 from service.images.decode import DecodeLimits, decode
 from service.images.sheet import grid
 from service.operations.enlarging import enlarging
@@ -75,6 +77,46 @@ def remake(request: Request, recipe: Recipe) -> Remake:
     made = _OPERATIONS.get(str(recipe.get("operation")), _generated)
     with _recipes_fault():
         found = made(request, recipe)
+        found.make_task()
+    return found
+
+
+@dataclass(frozen=True)
+class RemadeAnimation:
+    """How an animation is made again.
+
+    Attributes:
+        make_task: As for `Remake`; what it makes are the frames.
+        quality: Of the file, where it is lossy.
+    """
+
+    make_task: Callable[[], Task[Interpolated]]
+    quality: int | None
+    sent_pixels: int = 0
+
+
+def remake_animation(request: Request, recipe: Recipe, animation: AnimationFormat) -> RemadeAnimation:
+    """The same for an animation.
+
+    Args:
+        request: For the services.
+        recipe: From a file; it is of `interpolate`, and has `fps`.
+        animation: Format of the file.
+
+    Returns:
+        How to make its frames again.
+
+    Raises:
+        NotReproducibleError: If no call makes it.
+        ProblemError: Triton is away, or the model takes no traffic now.
+    """
+    with _recipes_fault():
+        fields = _fields(recipe, _PATH_FIELDS | {"fps", "quality"}, ("keyframes",))
+        body: InterpolateRequest = _validated(InterpolateRequest, {**fields, "format": animation})
+        check_frames(body, services_of(request).settings)
+        found = RemadeAnimation(
+            lambda: interpolation(request, body, ANIMATION_MEDIA_TYPES[animation]), body.quality
+        )
         found.make_task()
     return found
 

@@ -22,9 +22,11 @@ from service.api.openapi.verify import VERIFY_DOCS
 from service.api.requests.body import read_image
 from service.api.requests.form_parts import MEDIA_TYPE as MULTIPART
 from service.api.requests.uploads import IMAGE_FIELD, read_files
-from service.api.routes.reproducing import remake, remake_of
+from service.api.routes.reproducing import RemadeAnimation, Remake, remake, remake_animation, remake_of
 from service.api.schemas.verify import Reproduction, VerifiedModel, VerifyRequest
 from service.catalog import TritonAwayError, UnknownModelError
+from service.images.animation import MEDIA_TYPES as ANIMATION_MEDIA_TYPES
+from service.images.animation_comparison import compare_animation
 from service.images.c2pa_reading import Trust
 from service.images.comparison import compare
 from service.images.containers.base import ImageError
@@ -35,6 +37,7 @@ from service.settings import Settings
 router = APIRouter(tags=["verify"])
 
 _LONGEST_TEXT: Final = 64  # names and digests are no longer; what is gets no place in an answer of its own
+_ANIMATED_PNG: Final = ANIMATION_MEDIA_TYPES["apng"]
 _NOT_ASKED: Final = Reproduction(performed=False)
 _RETRY_FULL: Final = "2"
 
@@ -66,7 +69,7 @@ async def verify(request: Request) -> Response:
         limits = DecodeLimits(settings.max_image_pixels, settings.max_image_frames)
         deadline = perf_counter() + allowed_seconds(request, settings)[0]
         try:
-            work = _in_thread(services, lambda: examine(data, limits, trust))
+            work = _in_thread(services, lambda: examine(data, limits, trust, settings.max_animation_pixels))
             examined = await supervise(request, work, deadline)
         except ImageError as error:
             raise ProblemError(error.slug, error.detail, **error.members) from None
@@ -89,7 +92,7 @@ async def _received(request: Request, settings: Settings) -> tuple[bytes, bytes 
         )
         wanted = VerifyRequest(reproduce=fields.reproduce or in_query.reproduce)
         return files[IMAGE_FIELD], files.get("source"), wanted
-    accepted = (MULTIPART, *MEDIA_TYPES.values())
+    accepted = (MULTIPART, *MEDIA_TYPES.values(), _ANIMATED_PNG)
     limit, patience = settings.max_upload_bytes, settings.upload_timeout_seconds
     return await read_image(request, accepted, limit, patience), None, in_query
 
@@ -152,9 +155,11 @@ async def _reproduce(
         NotReproducibleError: If the recipe is not one that can be carried out here.
         ProblemError: Overload, deadline, or Triton away.
     """
-    pixels, metadata = examined.pixels, examined.metadata
-    if pixels is None or metadata is None:
-        raise NotReproducibleError("Animations are not made again.")
+    pixels, metadata, animation = examined.pixels, examined.metadata, examined.animation
+    if metadata is None or (pixels is None and animation is None):
+        raise NotReproducibleError(
+            "The recipe is not that of an animation, or the file is larger than those made here."
+        )
     if model is None:
         raise NotReproducibleError("The recipe names no model.")
     if model.served is False:
@@ -162,7 +167,10 @@ async def _reproduce(
     if model.same_digest is False:
         raise NotReproducibleError("The model that is served under that name has another digest.")
     recipe = examined.recipe or {}
-    if source is not None and "source_sha256" in recipe:
+    again: Remake | RemadeAnimation
+    if animation is not None:
+        again = remake_animation(request, recipe, animation.format)
+    elif source is not None and "source_sha256" in recipe:
         again = await remake_of(request, recipe, source, lossless=metadata.lossless)
     else:
         again = remake(request, recipe)
@@ -174,9 +182,20 @@ async def _reproduce(
         return task
 
     def render(made: Any) -> Response:
-        found = compare(pixels, again.pixels(made), examined.data, metadata)
+        if isinstance(again, RemadeAnimation):
+            assert animation is not None
+            images, quality = made.made.images, again.quality
+            found = compare_animation(animation, images, lossless=metadata.lossless, quality=quality)
+        else:
+            assert pixels is not None
+            found = compare(pixels, again.pixels(made), examined.data, metadata)
+        frames = found.different_frames
         reproduced = Reproduction(
-            performed=True, match=found.match, max_difference=found.max_difference, psnr=found.psnr
+            performed=True,
+            match=found.match,
+            max_difference=found.max_difference,
+            psnr=found.psnr,
+            different_frames=None if frames is None else list(frames),
         )
         return _answer(examined, model, reproduced)
 

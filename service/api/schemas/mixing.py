@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
@@ -23,6 +23,10 @@ _EASING = "`linear`, `ease-in`, `ease-out` or `ease-in-out`: how fast each segme
 _SPACE = "`w`: straight between styles, or `z`: along the arc between latents"
 _LOOP = "true to return to the first keyframe, without showing it twice"
 _LAYERS = "`coarse`, `middle`, `fine`, or a list of layers and groups: what is taken from the other latent"
+
+SLOWEST: Final = 1
+FASTEST: Final = 60
+"""Frames a second that an animation may have."""
 
 SourceOrSeed = Seed | LatentSource
 Sources = Annotated[list[SourceOrSeed], Field(fail_fast=True)]
@@ -45,7 +49,11 @@ class InterpolateRequest(LatentFields):
     easing: Easing = Field("linear", description=_EASING)
     loop: bool = Field(False, description=_LOOP)
     fps: float = Field(
-        24.0, ge=1, le=60, allow_inf_nan=False, description="a number from 1 to 60: frames a second"
+        24.0,
+        ge=SLOWEST,
+        le=FASTEST,
+        allow_inf_nan=False,
+        description="a number from 1 to 60: frames a second",
     )
     noise: Noise = Field("const", description=NOISE)
     format: Literal["webp", "gif", "apng", "mp4", "zip", "sheet"] | None = Field(

@@ -57,7 +57,10 @@ class VerifiedModel(BaseModel):
 class VerifiedPixels(BaseModel):
     """The pixels against the hash that the recipe records."""
 
-    sha256: str | None = Field(description="Of the raw RGB (or RGBA) bytes; null for animations.")
+    sha256: str | None = Field(
+        description="Of the raw RGB (or RGBA) bytes, of an animation those of all its frames one after the "
+        "other; null for animations without a recipe, and for larger ones than are made here."
+    )
     recorded_sha256: str | None = Field(description="As the recipe says.")
     match: bool | None = Field(
         description="null where nothing is recorded, and for lossy files that differ, as all of them do"
@@ -74,6 +77,11 @@ class Reproduction(BaseModel):
     )
     max_difference: int | None = Field(None, description="Largest difference of a channel, of 255.")
     psnr: float | None = Field(None, description="In dB; null if the pixels are equal or sizes differ.")
+    different_frames: list[int] | None = Field(
+        None,
+        description="Frames of an animation, from 0, that make it different; null for other images, and "
+        "where the size or the number of frames differs.",
+    )
     reason: str | None = Field(None, description="Why it was not performed.")
 
 
@@ -137,7 +145,14 @@ EXAMPLE = {
     "image": {"format": "PNG", "width": 64, "height": 64, "frames": 1},
     "model": {"name": "terrain", "digest": EXAMPLE_DIGEST, "served": True, "same_digest": True},
     "pixels": {"sha256": _SHA256, "recorded_sha256": _SHA256, "match": True},
-    "reproduced": {"performed": True, "match": "exact", "max_difference": 0, "psnr": None, "reason": None},
+    "reproduced": {
+        "performed": True,
+        "match": "exact",
+        "max_difference": 0,
+        "psnr": None,
+        "different_frames": None,
+        "reason": None,
+    },
     "c2pa": {
         "present": False,
         "valid": None,
