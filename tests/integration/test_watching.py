@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Callable
 from contextlib import aclosing
@@ -119,3 +120,47 @@ def test_a_deleted_job_ends_the_stream(tmp_path: Path) -> None:
             return await asyncio.wait_for(following, 5)
 
     assert asyncio.run(work())["event: end"] == 1
+
+
+def test_no_item_is_lost_where_a_connection_breaks(tmp_path: Path) -> None:
+    """Items that changed together have one revision; one who saw some of them is told of all again."""
+
+    async def some(watching: Watching, job: Job, position: int, most: int) -> tuple[list[int], int]:
+        seen: list[int] = []
+        stream = JobEvents(
+            watching,
+            job,
+            position,
+            with_items=True,
+            with_owner=False,
+            heartbeat=60,
+            stopping=lambda: False,
+        )
+        async with aclosing(stream.stream()) as parts:
+            async for part in parts:
+                for text in part.decode().split("\n\n"):
+                    fields = dict(line.split(": ", 1) for line in text.splitlines())
+                    if "id" in fields and not fields["id"].endswith("-end"):
+                        position = int(fields["id"])
+                    if fields.get("event") == "item":
+                        seen.append(json.loads(fields["data"])["n"])
+                    if len(seen) == most:
+                        return seen, position
+        return seen, position
+
+    async def work() -> None:
+        async with CountingDesk(Settings(state_folder=tmp_path)) as desk:
+            await ready(desk)
+            job, watching = await made(desk), Watching(desk)
+            await asyncio.to_thread(finish, desk, job, 0, 100)
+            await asyncio.to_thread(finish, desk, job, 100, 100)
+            await asyncio.to_thread(desk.jobs.end, job, JobState.CANCELLED, None, 60)
+            ended = await desk.ask(lambda: desk.jobs.get(job.id))
+            first, position = await some(watching, ended, 0, 150)
+            assert sorted(first) == list(range(150))
+            assert 0 < position < ended.revision
+            rest, position = await some(watching, ended, position, ITEMS)
+            assert sorted(rest) == list(range(100, ITEMS))
+            assert position == ended.revision
+
+    asyncio.run(work())
