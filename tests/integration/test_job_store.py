@@ -169,6 +169,15 @@ def test_the_same_key_is_one_job(jobs: JobStore) -> None:
     assert other.id != first.id
 
 
+def test_a_key_is_free_once_its_job_is_over(jobs: JobStore) -> None:
+    first, _ = jobs.create(new("a.png", idempotency_key="k", fingerprint="f"), nothing)
+    jobs.end(first, JobState.SUCCEEDED, None, 0)  # and nobody has deleted it yet
+    second, made = jobs.create(new("b.png", idempotency_key="k", fingerprint="g"), nothing)
+    assert made
+    assert second.id != first.id
+    assert [found.id for found in jobs.page(idempotency_key="k")] == [second.id]
+
+
 def test_the_same_key_at_the_same_moment_is_one_job(jobs: JobStore) -> None:
     made: list[tuple[Job, bool]] = []
     together = threading.Barrier(6)
