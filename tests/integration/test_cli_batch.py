@@ -21,6 +21,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from service.cli import app
+from service.cli.batch_jobs.state import Part, read_state
+from service.cli.batch_jobs.units import file_units
+from service.client import Client
 from service.jobs.storage import open_area
 from tests.jobs_service import JobsService, pages, wait_ended, wait_usable
 from tests.s3_process import S3Process
@@ -220,6 +223,36 @@ def test_what_was_stopped_goes_on_and_makes_nothing_twice(
     found = jobs_of(http, before)
     assert sum(job["counts"]["total"] for job in found) == 90, "each image is in one job"
     assert {job["state"] for job in found} == {"succeeded"}
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+def test_a_job_whose_answer_was_never_read_is_not_made_twice(
+    arrived: bool, run: Command, http: httpx.Client, before: set[str]
+) -> None:
+    """The command was killed when all was sent, or before."""
+    write_pictures(run.folder / "in", 5)
+    command = ("batch", "upscale", "in", "out", "--model", "photo-x4")
+    origin = run.folder / "in"
+    units = file_units(
+        origin, run.folder / "out", ".png", recursive=True, pattern=None, naming=None, model="", scale=None
+    )
+    part = Part.of(units)
+    assert run.report(*command)["made"] == 5  # writes the settings, which are not looked at here
+    state = read_state(run.folder / "out/.ganserve-batch.json", None)
+    (first,) = jobs_of(http, before)
+    for path in results(run.folder / "out"):
+        (run.folder / "out" / path).unlink()
+    state.done, state.parts = {}, [part]
+    state.save()
+    if arrived:
+        with Client(str(http.base_url)) as client:
+            files = [(unit.name, unit.source) for unit in units]
+            sent = {"parameters": {"format": "png"}, "priority": "normal", "idempotency_key": part.key}
+            client.create_job("super-resolution", "photo-x4", files=files, **sent)
+    made = run.report(*command)
+    assert (made["code"], made["made"], made["failed"]) == (0, 5, 0)
+    (again,) = [job for job in jobs_of(http, before) if job["id"] != first["id"]]
+    assert (again["idempotency_key"], made["jobs"]) == (part.key, [again["id"]])
 
 
 def test_jobs_end_with_the_command_if_that_is_wanted(

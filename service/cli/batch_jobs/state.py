@@ -156,12 +156,12 @@ def write_state(path: Path, content: Mapping[str, Any]) -> None:
     write_atomically(path, json.dumps(content).encode("ascii"))
 
 
-def read_state(path: Path, settings: Mapping[str, Any]) -> State:
+def read_state(path: Path, settings: Mapping[str, Any] | None) -> State:
     """The state that an earlier run left, or an empty one.
 
     Args:
         path: The file.
-        settings: Of this run.
+        settings: Of this run; None for whatever they were.
 
     Raises:
         OtherBatchError: It is of a run with other settings, or cannot be understood.
@@ -170,7 +170,7 @@ def read_state(path: Path, settings: Mapping[str, Any]) -> State:
     try:
         content = json.loads(path.read_bytes())
     except FileNotFoundError:
-        return State(path, settings)
+        return State(path, settings or {})
     except ValueError:
         raise OtherBatchError(f"{path} is damaged; --overwrite begins anew") from None
     try:
@@ -187,6 +187,8 @@ def read_state(path: Path, settings: Mapping[str, Any]) -> State:
             state.failed[name] = Failed((size, mtime_ns), problem)
     except (LookupError, TypeError, ValueError) as error:
         raise OtherBatchError(f"{path} is damaged ({error}); --overwrite begins anew") from None
+    if settings is None:
+        return state
     differing = [
         name for name in {**settings, **state.settings} if state.settings.get(name) != settings.get(name)
     ]
