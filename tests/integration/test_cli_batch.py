@@ -217,6 +217,8 @@ def test_what_was_stopped_goes_on_and_makes_nothing_twice(
     now = results(run.folder / "out")
     assert len(now) == 90
     assert made.items() <= now.items(), "a result was fetched again"
+    hidden = [path.name for path in (run.folder / "out").rglob(".*")]
+    assert hidden == [".ganserve-batch.json"], "something unfinished is left"
     for name in made:
         with Image.open(run.folder / "out" / name) as image:
             image.load()

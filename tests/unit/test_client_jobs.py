@@ -305,6 +305,16 @@ def test_an_output_is_whole_or_not_there(kind: str, tmp_path: Path) -> None:
     assert sorted(one.name for one in tmp_path.iterdir()) == ["out.png", "staging"]
 
 
+def test_an_unfinished_file_is_where_it_is_wanted(tmp_path: Path) -> None:
+    with (
+        serving(lambda asked: asked.answer(200, b"new")) as url,
+        Client(url) as client,
+        pytest.raises(FileNotFoundError, match="staging"),
+    ):
+        client.job_output("job_1", 0, tmp_path / "out.png", staging=tmp_path / "staging")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_output_that_breaks_off_for_good_leaves_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "out.png"
     path.write_bytes(b"old")
