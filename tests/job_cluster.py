@@ -10,7 +10,7 @@ from typing import Any
 
 from service.jobs.database import Database
 from service.jobs.item_store import ItemStore
-from service.jobs.job_store import JobStore, NewJob
+from service.jobs.job_store import Enqueue, JobStore, NewJob
 from service.jobs.naming import DEFAULT_PATTERNS
 from service.jobs.records import (
     Item,
@@ -80,6 +80,7 @@ class JobCluster:
         archive: bytes | None = None,
         secret: str | None = None,
         leave_out: Sequence[str] = (),
+        enqueue: Enqueue | None = None,
         **spec: Any,
     ) -> Job:
         """A job over files of these names, as the gateway makes one; it waits for a worker.
@@ -94,6 +95,7 @@ class JobCluster:
             archive: A zip that is uploaded, too.
             secret: Signs the webhook.
             leave_out: Files that are gone from storage.
+            enqueue: Instead of what enqueues the job's workflow.
             spec: Other attributes of `JobSpec`.
         """
         name = new_job_id()
@@ -115,7 +117,7 @@ class JobCluster:
             **spec,
         )
         new = NewJob(name, "ann", made, priority, items=uploaded, webhook_secret=secret)
-        return self.jobs.create(new, self.client.enqueue_job)[0]
+        return self.jobs.create(new, enqueue or self.client.enqueue_job)[0]
 
     def put(self, prefix: str, objects: Mapping[str, bytes], area: Area | None = None) -> None:
         """Stores objects, a few at a time."""

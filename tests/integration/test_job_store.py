@@ -280,6 +280,20 @@ def test_a_suspect_that_is_put_back_is_suspected_still(jobs: JobStore, items: It
     assert (item.state, item.attempts, item.suspect, item.ended_at) == (ItemState.QUEUED, 1, True, None)
 
 
+def test_outputs_that_do_not_count_may_be_there(jobs: JobStore, items: ItemStore) -> None:
+    job, _ = jobs.create(new(*(f"{n}.png" for n in range(5))), nothing)
+    items.claim([Claim(job.key, n, 1) for n in range(4)], "w1")
+    items.claim([Claim(job.key, 1, 2)], "w2")
+    items.finish(job.key, [done(0, state=ItemState.FAILED), done(1, 2, ItemState.FAILED), done(2)])
+    jobs.stop(job)
+    counts = jobs.get(job.id).counts
+    assert (counts.succeeded, counts.failed, counts.cancelled) == (1, 2, 2)
+    # Begun twice and failed; begun and stopped. What failed at once, or was never begun, stored nothing.
+    assert items.doubtful(job) == ["1.png", "3.png"]
+    jobs.stop(job)
+    assert jobs.get(job.id).counts == counts
+
+
 def test_a_claim_written_twice_is_one_attempt(jobs: JobStore, items: ItemStore) -> None:
     job, _ = jobs.create(new("a.png"), nothing)
     for _ in range(2):
@@ -347,6 +361,13 @@ def test_however_many_change_together_a_revision_has_few(jobs: JobStore, items: 
     jobs.end(jobs.get(job.id), JobState.CANCELLED, None, 60)
     jobs.retry(job.id, nothing)
     assert followed(jobs.get(job.id).revision - 5) > cancelled
+
+
+def test_nothing_is_added_to_a_job_that_has_ended(jobs: JobStore) -> None:
+    job, _ = jobs.create(new(spec=spec(sources=[SeedSource(first=0, count=9)])), nothing)
+    jobs.end(job, JobState.CANCELLED, None, 60)
+    assert not jobs.add_page(job, 0, [NewItem("0", Seed(seed=0))], "x", last=True)
+    assert jobs.get(job.id).counts.total == 0
 
 
 def test_pages_are_added_once(jobs: JobStore, items: ItemStore) -> None:

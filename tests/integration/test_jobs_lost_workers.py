@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from PIL import Image
 from standardwebhooks import Webhook
 
-from service.jobs.records import Item, ItemState, Job, JobState
+from service.jobs.records import Item, ItemState, Job, JobState, Priority
 from service.jobs.tables import ITEMS
 from tests.image_files import saved
 from tests.job_cluster import JobCluster
@@ -262,6 +262,12 @@ def test_a_database_that_goes_away_in_every_phase(
 ) -> None:
     cluster = start_cluster(worker_concurrency=2)
     jobs = []
+
+    def taken(connection: sa.Connection, job_id: str, number: int, priority: Priority) -> None:
+        cluster.client.enqueue_job(connection, job_id, number, priority)
+        update = "UPDATE dbos.workflow_status SET status = 'PENDING', executor_id = 'one'"
+        connection.execute(sa.text(f"{update} WHERE workflow_uuid = :name"), {"name": f"{job_id}:{number}"})
+
     try:
         cluster.start_worker(worker_id="one")
         for pause in (0.0, 0.1, 0.2, 0.3, 0.4, 0.5):
@@ -271,6 +277,8 @@ def test_a_database_that_goes_away_in_every_phase(
             postgres.start()
     finally:
         postgres.start() if postgres_is_down(postgres) else None
+    # Or just as it commits that the worker takes the job, so that the worker does not know.
+    jobs.append(cluster.make(pictures(4), parameters={"scale": 2}, enqueue=taken))
     for job in jobs:
         all_succeeded(cluster, job)
         assert {item.attempts for item in cluster.of(job)} == {1}
