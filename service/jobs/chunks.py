@@ -342,6 +342,13 @@ class ChunkRunner:
         ended = Finished(item.n, item.attempts, ItemState.FAILED, problem=stored_problem(problem))
         if await ours.ended(ended):
             self._metrics.item_ended(ours.job.spec.operation, problem.problem.slug, seconds)
+            log.info(
+                "item ended",
+                job=ours.job.id,
+                item=item.n,
+                problem=problem.problem.slug,
+                reason=problem.detail,
+            )
 
     async def _stored(self, ours: _Ours, item: Item, produced: Produced, timings: dict[str, float]) -> None:
         """Stores what was made and counts it; begun, this is finished even when the item is cancelled."""

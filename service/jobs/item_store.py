@@ -361,8 +361,10 @@ class ItemStore:
         rows = list(self._rows(query.limit(limit)))
         if len(rows) == limit:
             last = rows[-1]
-            rest = query.where(ITEMS.c.revision == last["revision"], ITEMS.c.n > last["n"])
-            rows += self._rows(rest)
+            # Sorted here: told of the order, SQLite would look through all items of the job for the few.
+            same = sa.select(ITEMS).where(ITEMS.c.job == job.key, ITEMS.c.revision == last["revision"])
+            rest = (row for row in self._rows(same) if row["n"] > last["n"])
+            rows += sorted(rest, key=lambda row: int(row["n"]))
         return [item_of(row) for row in rows]
 
     def backlog(self) -> list[Backlog]:

@@ -8,7 +8,7 @@ import structlog
 
 from service.jobs.database import Database
 from service.jobs.places import Places
-from service.jobs.storage import Area, StorageError, open_area
+from service.jobs.storage import Area, StorageError, StorageUrlError, open_area
 from service.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -38,8 +38,12 @@ def open_places(settings: Settings) -> Places:
         StorageError: If the environment has settings for S3 that cannot be.
     """
     url = settings.artifacts_url or (_state_folder(settings) / "artifacts").as_uri()
+    try:
+        artifacts = open_area(url, settings.storage_timeout_seconds)
+    except StorageUrlError as error:
+        raise StorageUrlError(f"GANSERVE_ARTIFACTS_URL: {error}") from None
     return Places(
-        open_area(url, settings.storage_timeout_seconds),
+        artifacts,
         settings.max_upload_bytes,
         tuple(settings.job_inputs),
         tuple(settings.job_outputs),

@@ -137,7 +137,7 @@ class Worker:
         Returns:
             The exit status: 0, or `LEASE_LOST`.
         """
-        await _until_there(self._take_lease)
+        await _until_there(self._take_lease, self._database)
         background = [
             asyncio.create_task(work)
             for work in (
@@ -148,7 +148,7 @@ class Worker:
             )
         ]
         await asyncio.to_thread(self._workflows.start)
-        await _until_there(lambda: asyncio.to_thread(self._workflows.register_queues))
+        await _until_there(lambda: asyncio.to_thread(self._workflows.register_queues), self._database)
         log.info(
             "worker started",
             worker=self.id,
@@ -296,10 +296,11 @@ async def _run(settings: Settings) -> int:
     database = open_database(settings)
     async with AsyncExitStack() as stack:
         stack.callback(database.close)
-        migrated = _until_there(lambda: asyncio.to_thread(database.migrate))
+        places = open_places(settings)
+        migrated = _until_there(lambda: asyncio.to_thread(database.migrate), database)
         if not await _unless_stopped(migrated, stopped):
             return 0
-        await check_artifacts(open_places(settings).artifacts)
+        await check_artifacts(places.artifacts)
         metrics, signer = Metrics(), load_signer(settings, package_version())
         runtime = await stack.enter_async_context(Runtime(settings, metrics, signer))
         worker = Worker(settings, database, runtime, metrics)
@@ -311,13 +312,18 @@ async def _run(settings: Settings) -> int:
         return await working
 
 
-async def _until_there(call: Callable[[], Awaitable[None]]) -> None:
+async def _until_there(call: Callable[[], Awaitable[None]], database: Database) -> None:
     """Makes a call until the database is there."""
     while True:
         try:
             return await call()
         except DatabaseAwayError as error:
-            log.warning("the database is away", reason=str(error))
+            log.warning(
+                "the database is away",
+                reason=str(error),
+                database=shown_url(database.url),
+                setting="GANSERVE_DATABASE_URL",
+            )
             await asyncio.sleep(_START_PAUSE_SECONDS)
 
 

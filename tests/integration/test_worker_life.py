@@ -105,3 +105,9 @@ def test_a_worker_does_not_touch_tables_of_a_newer_one(tmp_path: Path) -> None:
     status, said = started("worker", state_folder=tmp_path)
     assert status == 2
     assert "a newer ganserve has changed the tables" in said
+
+
+def test_a_worker_says_what_is_wrong_with_the_url_of_the_files(tmp_path: Path) -> None:
+    status, said = started("worker", state_folder=tmp_path, artifacts_url="/srv/jobs")
+    assert status == 2
+    assert said.startswith("ganserve worker: GANSERVE_ARTIFACTS_URL: a URL such as file:///folder or s3://")
