@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from service.client import Client
 from service.keys import create_key
 from tests.toy_repository import write_toy_repository
 from tests.up_process import Up, until
@@ -241,7 +242,9 @@ def test_a_killed_worker_is_announced_and_restarted_and_the_rest_goes_on(up: Cal
     after = running.family()
     assert after["worker"].pid != before["worker"].pid
     assert (after["gateway"].pid, after["triton"].pid) == (before["gateway"].pid, before["triton"].pid)
-    assert running.image().status_code == 200
+    with Client(running.url) as client:
+        job = client.wait_for_job(client.create_job("generate", "toy", seeds=range(3)).id, seconds=60)
+    assert (job.state, job.counts.succeeded) == ("succeeded", 3)
     running.process.send_signal(signal.SIGTERM)
     assert running.wait_for_exit() == 0
     assert "worker stopped" in running.output, "it was not given the time to end"
