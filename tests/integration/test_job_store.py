@@ -178,6 +178,14 @@ def test_a_key_is_free_once_its_job_is_over(jobs: JobStore) -> None:
     assert [found.id for found in jobs.page(idempotency_key="k")] == [second.id]
 
 
+def test_the_key_of_a_job_that_is_over_is_free(jobs: JobStore) -> None:
+    job, _ = jobs.create(new("a.png", idempotency_key="k", fingerprint="f"), nothing)
+    jobs.end(job, JobState.SUCCEEDED, None, retention=-1)
+    other, is_new = jobs.create(new("a.png", idempotency_key="k", fingerprint="g"), nothing)
+    assert is_new
+    assert other.id != job.id
+
+
 def test_the_same_key_at_the_same_moment_is_one_job(jobs: JobStore) -> None:
     made: list[tuple[Job, bool]] = []
     together = threading.Barrier(6)
