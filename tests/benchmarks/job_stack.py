@@ -141,7 +141,7 @@ class Stack:
         while job.ended_at is None:
             if any(worker.process.poll() is not None for worker in self.workers):
                 raise RuntimeError(f"a worker ended\n{self.log()}")
-            time.sleep(_POLL_SECONDS)
+            time.sleep(_POLL_SECONDS if time.perf_counter() - started < 30 else 1.0)
             job = self.jobs.get(job.id)
             if progress is not None:
                 progress(job.counts.done, time.perf_counter() - started, self.cpu()[0] - before[0])

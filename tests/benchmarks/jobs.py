@@ -175,7 +175,7 @@ def measure_growth(options: Options) -> Iterator[str]:
     """The time an item takes in jobs from small to very large."""
     with _folder() as folder, ExitStack() as stack:
         triton = _toy_triton(stack, folder)
-        workers = stack.enter_context(Stack(triton, folder / "growth", worker_concurrency=8))
+        workers = stack.enter_context(Stack(triton, folder / "growth"))
         workers.run(generating("toy", 50))
         yield "jobs of generated 16 × 16 images, one worker, SQLite"
         yield (
