@@ -21,6 +21,8 @@ log = structlog.get_logger(__name__)
 INPUTS: Final = "inputs"
 OUTPUTS: Final = "outputs"
 
+_SMALL: Final = 1 << 20
+
 _AREAS_KEPT: Final = 256
 
 
@@ -152,9 +154,11 @@ class Places:
             StorageError: Storage is away or full; the same may succeed later.
         """
         made.file.seek(0)
+        # One that is small is in memory, and stored in one go; each step of a larger one waits for a thread.
+        content = made.file.read() if made.size <= _SMALL else made.file
         try:
             return await self.outputs(job).put(
-                item.output_name, made.file, attributes={"Content-Type": made.media_type}
+                item.output_name, content, attributes={"Content-Type": made.media_type}
             )
         except StorageError as error:
             if error.retryable:

@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack, suppress
 from typing import Any, Final
 
 import structlog
+import uvloop
 
 from service.images.signing import SigningSetupError, load_signer
 from service.jobs.backlog import backlog_of
@@ -266,7 +267,7 @@ def run(settings: Settings) -> None:
     """
     configure_logging(settings.log_level, settings.log_format)
     try:
-        asyncio.run(_until_exit(settings, configure_tracing("ganserve-worker")))
+        uvloop.run(_until_exit(settings, configure_tracing("ganserve-worker")))
     except _SETUP_ERRORS as error:
         print(f"ganserve worker: {error}", file=sys.stderr, flush=True)
         sys.exit(2)
