@@ -46,6 +46,7 @@ class Options:
     items: int
     sizes: list[int]
     listed: int
+    stored: int
 
 
 def measure_throughput(options: Options) -> Iterator[str]:
@@ -151,14 +152,13 @@ def _overhead(
 
 
 def measure_size(options: Options) -> Iterator[str]:
-    """What 10,000 items take in the database, before and after their workflows are forgotten."""
-    del options
-    count = 10_000
+    """What items take in the database, before and after their workflows are forgotten."""
+    count = options.stored
     with _folder() as folder, ExitStack() as stack:
         triton = _toy_triton(stack, folder)
         server = stack.enter_context(_postgres())
         yield f"database after a job of {count} generated images, MiB"
-        yield f"  {'':12} {'before':>8} {'at its end':>11} {'forgotten':>10}  bytes an item"
+        yield f"  {'':12} {'before':>8} {'at its end':>11} {'forgotten':>10} {'for 10,000':>11}"
         for database, url in (("SQLite", ""), ("PostgreSQL", server.create_database())):
             with Stack(triton, folder / database, database_url=url) as workers:
                 before = workers.size()
@@ -168,7 +168,7 @@ def measure_size(options: Options) -> Iterator[str]:
                 after = workers.size(compact=True)
                 each = (after - before) / count
                 cells = f"{before / 2**20:8.2f} {end / 2**20:11.2f} {after / 2**20:10.2f}"
-                yield f"  {database:12} {cells}  {each:.0f}"
+                yield f"  {database:12} {cells} {each * 10_000 / 2**20:11.2f}"
 
 
 def measure_growth(options: Options) -> Iterator[str]:
@@ -312,6 +312,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="turns of `throughput`")
     parser.add_argument("--items", type=int, default=600, help="of each job of `overhead`")
     parser.add_argument("--listed", type=int, default=100_000, help="objects of `listing`")
+    parser.add_argument("--stored", type=int, default=10_000, help="items of `size`")
     parser.add_argument(
         "--sizes", type=int, nargs="+", default=[100, 1000, 10_000], help="of the jobs of `growth`"
     )
@@ -320,7 +321,7 @@ def main() -> None:
     if unknown:
         parser.error(f"no measurement is called {', '.join(sorted(unknown))}")
     keep_freed_memory()  # as the worker does, so that the direct caller is at no disadvantage
-    options = Options(given.photographs, given.rounds, given.items, given.sizes, given.listed)
+    options = Options(given.photographs, given.rounds, given.items, given.sizes, given.listed, given.stored)
     for name in given.names or MEASUREMENTS:
         for line in MEASUREMENTS[name](options):
             print(line, flush=True)
