@@ -358,6 +358,18 @@ def test_signed_here(signing: httpx.Client, http: httpx.Client, media_type: str)
     assert found["c2pa"]["problems"] == ["signingCredential.untrusted"]
 
 
+@pytest.mark.parametrize("kind", ["apng", "gif"])
+def test_signed_animations(signing: httpx.Client, kind: str) -> None:
+    body = {"model": "toy", "keyframes": [1, 2], "frames": 3, "format": kind, "sign": True}
+    answer = signing.post("/v1/interpolate", json=body)
+    assert answer.status_code == 200, answer.text
+    found = verify(signing, answer.content, answer.headers["content-type"], reproduce=True)
+    assert (found["verdict"], found["recipe_source"]) == ("authentic", "manifest")
+    assert found["c2pa"]["trusted"] is True
+    assert found["recipe"]["pixels_sha256"] == answer.headers["x-pixels-sha256"]
+    assert found["reproduced"]["match"] in ("exact", "close")
+
+
 def test_signed_and_changed(signing: httpx.Client) -> None:
     plain = generate(signing, "image/png", seeds=[3]).content
     data = bytearray(generate(signing, "image/png", seeds=[3], sign=True).content)

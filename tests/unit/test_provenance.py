@@ -169,5 +169,6 @@ def test_the_comment_of_a_gif() -> None:
 
 
 def test_a_gif_cut_into_the_smallest_blocks_is_not_walked_to_its_end() -> None:
-    data = b"GIF89a" + bytes(7) + b"\x21\xfe" + b"\x01a" * (1 << 20) + b"\0"
-    assert read_metadata(data).comment is None
+    for blocks, found in ((1000, "late"), (1 << 20, None)):
+        data = b"GIF89a" + bytes(7) + b"\x21\x01" + b"\x01a" * blocks + b"\0" + b"\x21\xfe\x04late\0"
+        assert read_metadata(data).comment == found
