@@ -47,7 +47,6 @@ _CANCEL_POLL_SECONDS: Final = 0.5
 _STOP_MARGIN_SECONDS: Final = 5.0
 _START_PAUSE_SECONDS: Final = 1.0
 _JOB_TRIES: Final = 4
-_CHUNK_TRIES: Final = 10
 
 _SETUP_ERRORS: Final = (
     DatabaseSetupError,
@@ -208,12 +207,10 @@ class Worker:
             except DatabaseAwayError as error:
                 log.warning("the database is away", reason=str(error))
             except Exception:
-                # Nobody else does its items while this worker lives.
+                # Nobody else does what it has begun while this worker lives.
                 faults += 1
-                if faults == _CHUNK_TRIES:
-                    raise
                 log.exception("chunk failed", job=job_id, first=first, tried=faults)
-            await asyncio.sleep(_START_PAUSE_SECONDS)
+            await asyncio.sleep(_START_PAUSE_SECONDS * 2 ** min(faults, _JOB_TRIES + 1))
         if self.chunks.draining:
             # Not done, perhaps: this worker's pending workflows are queued again for others as it ends.
             await asyncio.Event().wait()

@@ -42,9 +42,9 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
 class SlowWorker(WorkerProcess):
-    """A worker that needs half a second for every image."""
+    """A worker that needs a while for every image."""
 
-    command = WRAPPED.format("await asyncio.sleep(0.5)") + RUN
+    command = WRAPPED.format("await asyncio.sleep(0.3)") + RUN
 
 
 class MortalWorker(WorkerProcess):
@@ -121,8 +121,9 @@ def test_a_worker_that_is_told_to_stop_finishes_what_runs(start_cluster: Callabl
     first, second = (cluster.start_worker(SlowWorker, worker_id=name) for name in ("first", "second"))
     for worker in (first, second):
         worker.wait_ready()
-    job = cluster.make(pictures(24), parameters={"scale": 2})
-    running(cluster, job, 4)
+    # More in a chunk than is begun at a time.
+    job = cluster.make(pictures(96), parameters={"scale": 2})
+    running(cluster, job, 8)
     mine = [n for n, (worker, _, _) in rows(cluster, job).items() if worker == "first"]
     first.terminate()
     assert first.process.wait(10) == 0
@@ -269,7 +270,7 @@ def test_a_database_that_goes_away_in_every_phase(
         connection.execute(sa.text(f"{update} WHERE workflow_uuid = :name"), {"name": f"{job_id}:{number}"})
 
     try:
-        cluster.start_worker(worker_id="one")
+        cluster.start_worker(worker_id="one").wait_ready()
         for pause in (0.0, 0.1, 0.2, 0.3, 0.4, 0.5):
             jobs.append(cluster.make(pictures(4), parameters={"scale": 2}))
             time.sleep(pause)
