@@ -233,6 +233,8 @@ class Worker:
         return None
 
     def _take_over(self, workers: list[str]) -> None:
+        if not self._workflows.started:  # the lease is kept while they start, however long that takes
+            return
         holding = self._database.guarded(lambda: self._workflows.holding(workers))
         taken = self._database.guarded(lambda: self._workflows.recover(sorted(holding)))
         if taken:

@@ -208,6 +208,7 @@ class WorkflowWorker:
         self._chunks = chunks
         self._loop = asyncio.get_running_loop()
         self._unknown: dict[str, float] = {}
+        self.started = False
         config = DBOSConfig(
             name=APPLICATION,
             system_database_url=database.url,
@@ -237,6 +238,7 @@ class WorkflowWorker:
         """Begins to take workflows, from queues that have been registered."""
         DBOS.listen_queues([JOBS_QUEUE, CHUNKS_QUEUE, WEBHOOKS_QUEUE])
         DBOS.launch()
+        self.started = True
 
     def register_queues(self) -> None:
         """Says how much is taken from each queue at a time; after `start`.
