@@ -116,8 +116,8 @@ def all_succeeded(cluster: JobCluster, job: Job, seconds: float = 60) -> None:
 
 
 def test_a_worker_that_is_told_to_stop_finishes_what_runs(start_cluster: Callable[..., JobCluster]) -> None:
-    # Others would take work from a silent worker after a minute only.
-    cluster = start_cluster(sqlite=True, worker_lease_seconds=60, worker_concurrency=2)
+    # Others would look after two minutes only for what it left.
+    cluster = start_cluster(sqlite=True, worker_lease_seconds=600, worker_concurrency=2)
     first, second = (cluster.start_worker(SlowWorker, worker_id=name) for name in ("first", "second"))
     for worker in (first, second):
         worker.wait_ready()
