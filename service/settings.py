@@ -303,7 +303,11 @@ class Settings(BaseSettings):
         " left; never two of the same. Left empty: a new one at each start.",
     )
     worker_concurrency: int = Field(
-        4, gt=0, le=1024, description="Items a worker does at a time; the same for all workers."
+        4,
+        gt=0,
+        le=1024,
+        description="Items a worker computes at a time, while it reads and stores up to twice as many others;"
+        " the same for all workers.",
     )
     worker_lease_seconds: float = Field(
         15.0,

@@ -100,7 +100,7 @@ def _threads() -> dict[Part, float]:
             spent["event loop"] += seconds
         elif name is None:
             spent["gRPC's threads"] += seconds
-        elif name.startswith(("asyncio", "local-area")):
+        elif name.startswith(("asyncio", "local-area", "uvloop")):
             spent["hand-over to threads"] += seconds
         elif "http" in name:
             spent["rest"] += seconds
