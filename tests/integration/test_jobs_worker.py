@@ -119,6 +119,7 @@ def cluster(
     folder = tmp_path_factory.mktemp("cluster")
     run = secrets.token_hex(4)
     database, artifacts = f"sqlite:///{folder}/jobs.db", (folder / "artifacts").as_uri()
+    (folder / "inputs").mkdir(exist_ok=True)
     inputs = (folder / "inputs").as_uri()
     if request.param == "postgresql-s3":
         database = request.getfixturevalue("postgres").create_database()
