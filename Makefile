@@ -40,9 +40,10 @@ format: $(VENV)/.dev ## Rewrite to style
 typecheck: $(VENV)/.dev ## Types
 	$(BIN)/mypy
 
-# Two processes, one of them for the tests that share a Triton; each computes with one thread.
+# One process more than cores, since tests wait for processes they start as much as they compute; each file in
+# one process, for what its tests share; each process computes with one thread.
 unit: $(VENV)/.dev ## The tests alone (ARGS="-k png" …)
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadgroup $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 3 --dist loadfile $(ARGS)
 
 # The tests of batch jobs start a PostgreSQL of their own, from the binaries of the machine.
 postgres: ## Install the PostgreSQL that the tests start, where there is none (Debian and Ubuntu, as root)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -40,7 +41,13 @@ class JobsService:
     def artifacts(self, job: str = "") -> list[str]:
         """Files among the artifacts, of one job or of all."""
         folder = self.state / "artifacts" / job
-        return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+        return sorted(
+            str((Path(parent) / name).relative_to(folder))
+            for parent, _, names in os.walk(
+                folder
+            )  # unlike `rglob`, it minds no folder that is being deleted
+            for name in names
+        )
 
     def wait_for(self, happened: Callable[[], bool], seconds: float = 20) -> None:
         """Returns once something has happened."""

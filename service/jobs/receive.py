@@ -168,10 +168,10 @@ class _Receiver:
 
     async def undo(self) -> None:
         """Stops what is under way and deletes what was stored."""
-        tasks = self._small | self._large
-        for task in tasks:
+        for task in self._large:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        # Small ones are one request each: a server may carry out one that is cancelled, after the deletion.
+        await asyncio.gather(*self._small, *self._large, return_exceptions=True)
         if not self._files:
             return
         try:

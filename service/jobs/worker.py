@@ -45,6 +45,7 @@ log = structlog.get_logger(__name__)
 
 _CANCEL_POLL_SECONDS: Final = 0.5
 _STOP_MARGIN_SECONDS: Final = 5.0
+_GIVE_BACK_SECONDS: Final = 4.0
 _START_PAUSE_SECONDS: Final = 1.0
 _JOB_TRIES: Final = 4
 
@@ -137,7 +138,8 @@ class Worker:
         Returns:
             The exit status: 0, or `LEASE_LOST`.
         """
-        await _until_there(self._take_lease, self._database)
+        if not await _unless_stopped(_until_there(self._take_lease, self._database), self._stopping):
+            return 0
         background = [
             asyncio.create_task(work)
             for work in (
@@ -147,8 +149,8 @@ class Worker:
                 self._watch_cancelled(),
             )
         ]
-        await asyncio.to_thread(self._workflows.start)
-        await _until_there(lambda: asyncio.to_thread(self._workflows.register_queues), self._database)
+        if not await _unless_stopped(self._begin(), self._stopping):
+            return 0
         log.info(
             "worker started",
             worker=self.id,
@@ -169,13 +171,21 @@ class Worker:
         self.lease.state = "draining"
         log.info("worker drains", worker=self.id)
         await self.chunks.drain(max(1.0, self._settings.stop_timeout_seconds - _STOP_MARGIN_SECONDS))
-        with suppress(DatabaseAwayError):
-            await self.lease.give_back()
-            await asyncio.to_thread(self._workflows.recover, [self.id])
+        with suppress(DatabaseAwayError, asyncio.TimeoutError):
+            # What cannot be given back now is taken over once the lease has run out.
+            await asyncio.wait_for(self._give_back(), _GIVE_BACK_SECONDS)
         for task in background:
             task.cancel()
         log.info("worker stopped", worker=self.id)
         return 0
+
+    async def _begin(self) -> None:
+        await asyncio.to_thread(self._workflows.start)
+        await _until_there(lambda: asyncio.to_thread(self._workflows.register_queues), self._database)
+
+    async def _give_back(self) -> None:
+        await self.lease.give_back()
+        await asyncio.to_thread(self._workflows.recover, [self.id])
 
     async def _take_lease(self) -> None:
         await self.lease.take(self._settings.worker_concurrency)

@@ -16,14 +16,6 @@ from tests.postgres_process import PostgresProcess
 from tests.triton_process import TritonProcess
 
 
-@pytest.hookimpl(tryfirst=True)  # before the group is read
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """These tests share one Triton, so one process runs them all; the other tests run beside them."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("integration"))
-
-
 @pytest.fixture(scope="session")
 def gateway(triton: TritonProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     """A gateway over the shared Triton, for tests that leave it as it is."""
