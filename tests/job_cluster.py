@@ -171,11 +171,17 @@ class JobCluster:
                 raise
             places = asyncio.Semaphore(8)
 
-            async def one(name: str) -> bytes:
+            async def one(name: str) -> bytes | None:
                 async with places:
-                    return await area.get(name, 1 << 30)
+                    try:
+                        return await area.get(name, 1 << 30)
+                    except StorageError as error:
+                        if error.kind == "missing":  # deleted since it was listed
+                            return None
+                        raise
 
-            return dict(zip(names, await asyncio.gather(*map(one, names)), strict=True))
+            found = zip(names, await asyncio.gather(*map(one, names)), strict=True)
+            return {name: content for name, content in found if content is not None}
 
         return asyncio.run(work())
 

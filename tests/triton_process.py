@@ -19,19 +19,28 @@ from service.embedded.tritonserver import Launch, RunDirectory
 from service.settings import Settings
 
 START_TIMEOUT_SECONDS = 60
+_GIVEN: set[int] = set()
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports nobody listens on, below the range from which the kernel gives ports to outgoing connections."""
+    """Ports nobody listens on, below the range from which the kernel gives ports to outgoing connections.
+
+    Each process of a test run takes them from a range of its own, and none twice: whoever is given a port
+    listens on it a while later.
+    """
+    first = 20_000 + 3_000 * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 4)
     sockets: list[socket.socket] = []
     try:
         while len(sockets) < count:
-            probe = socket.socket()
+            port, probe = random.randrange(first, first + 3_000), socket.socket()
             try:
-                probe.bind(("127.0.0.1", random.randrange(20000, 32000)))
+                if port in _GIVEN:
+                    raise OSError(f"{port} was given before")
+                probe.bind(("127.0.0.1", port))
             except OSError:
                 probe.close()
             else:
+                _GIVEN.add(port)
                 sockets.append(probe)
         return [probe.getsockname()[1] for probe in sockets]
     finally:
