@@ -43,7 +43,7 @@ typecheck: $(VENV)/.dev ## Types
 # One process more than cores, since tests wait for processes they start as much as they compute; each file in
 # one process, for what its tests share; each process computes with one thread.
 unit: $(VENV)/.dev ## The tests alone (ARGS="-k png" …)
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 3 --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # The tests of batch jobs start a PostgreSQL of their own, from the binaries of the machine.
 postgres: ## Install the PostgreSQL that the tests start, where there is none (Debian and Ubuntu, as root)

@@ -17,6 +17,30 @@ from tests.triton_process import TritonProcess
 SHIPPED_MODELS = Path(__file__).parents[1] / "model_repository"
 
 
+# Files of few and long tests. Begun first, none of them is what the others are waited for at the end.
+_LONGEST = [
+    "test_supervisor.py",
+    "test_cli.py",
+    "test_cli_batch.py",
+    "test_jobs_api_failures.py",
+    "test_jobs_lost_workers.py",
+    "test_jobs_worker.py",
+    "test_jobs_chaos.py",
+    "test_gateway_load.py",
+    "test_model_changes.py",
+    "test_engine.py",
+    "test_gateway_triton.py",
+    "test_gateway_shutdown.py",
+    "test_soak.py",
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, all others as they come."""
+    order = {name: place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _no_settings_from_outside() -> Iterator[None]:
     """What the developer's shell sets must not decide whether tests pass."""
