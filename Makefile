@@ -17,7 +17,7 @@ ARGS ?=
 # pyproject.toml resolves for Linux x86-64 below Python 3.13 only, so these markers say nothing.
 PLAIN_MARKERS := s/ and platform_machine == 'x86_64' and sys_platform == 'linux'//; s/ ; python_full_version < '3.13'$$//; s/ and python_full_version < '3.13'$$//
 
-.PHONY: help serve test lint format typecheck unit postgres bench bench-jobs soak bench-training constraints install clean
+.PHONY: help serve test lint format typecheck unit postgres tools bench bench-jobs soak bench-training constraints install clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,7 @@ typecheck: $(VENV)/.dev ## Types
 # One process more than cores, since tests wait for processes they start as much as they compute; each file in
 # one process, for what its tests share; each process computes with one thread.
 unit: $(VENV)/.dev ## The tests alone (ARGS="-k png" …)
+	-@.ci/tools $(BIN)/python
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # The tests of batch jobs start a PostgreSQL of their own, from the binaries of the machine.
@@ -51,6 +52,10 @@ postgres: ## Install the PostgreSQL that the tests start, where there is none (D
 	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null || { echo "The tests need PostgreSQL's initdb and postgres, on the PATH or in /usr/lib/postgresql; as root on Debian or Ubuntu, make postgres installs them" >&2; exit 1; }; \
 	  echo "Installing PostgreSQL (once)…"; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends postgresql; }
+
+# The tests of deploy/ run these; without them those tests fail and say so, all others still count.
+tools: $(VENV)/.dev ## Fetch helm, kubectl, Prometheus and Alertmanager into .tools/bin, for the tests of deploy/
+	@.ci/tools $(BIN)/python
 
 # LitServe is measured beside ganserve, and needed for nothing else.
 bench: $(VENV)/.dev ## Throughput and latency of every call, beside raw gRPC, LitServe and plain FastAPI
