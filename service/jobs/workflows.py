@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from time import monotonic
+from types import SimpleNamespace
 from typing import Any, Final, Protocol
 
+import dbos._sys_db
 import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, DBOSConfig, EnqueueOptions, Serializer
 from dbos._utils import INTERNAL_QUEUE_NAME
@@ -35,6 +38,7 @@ _JOBS_POLL_SECONDS: Final = 0.5
 _CHUNKS_POLL_SECONDS: Final = 0.2
 _WEBHOOKS_POLL_SECONDS: Final = 1.0
 _UNKNOWN_SECONDS: Final = 5.0
+_LONGEST_PAUSE_SECONDS: Final = 3.0
 _DELETED_AT_ONCE: Final = 500
 _PRIORITIES: Final[dict[Priority, int]] = {"high": 10, "normal": 20, "low": 30}
 _UNFINISHED: Final = ["ENQUEUED", "PENDING", "DELAYED"]
@@ -54,6 +58,19 @@ class JsonSerializer(Serializer):
     def name(self) -> str:
         """What rows written so are marked with."""
         return "ganserve_json"
+
+
+def retry_soon() -> None:
+    """Has DBOS look for a database that was away every few seconds.
+
+    Its pauses double up to a minute and have no setting, so that after an outage of half a minute a worker,
+    or one of its queues, would stand still for as long again.
+    """
+
+    def sleep(seconds: float) -> None:
+        time.sleep(min(seconds, _LONGEST_PAUSE_SECONDS))
+
+    dbos._sys_db.time = SimpleNamespace(**{**vars(time), "sleep": sleep})  # type: ignore[attr-defined, assignment]  # no setting
 
 
 class Handler(Protocol):
@@ -209,6 +226,7 @@ class WorkflowWorker:
         self._loop = asyncio.get_running_loop()
         self._unknown: dict[str, float] = {}
         self.started = False
+        retry_soon()
         config = DBOSConfig(
             name=APPLICATION,
             system_database_url=database.url,

@@ -2,8 +2,10 @@
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import random
+import re
 from collections import Counter
 from collections.abc import Callable
 from io import BytesIO
@@ -153,23 +155,32 @@ def test_tritons_own_full_queue_is_a_503_too(
     tmp_path: Path, start_triton: StartTriton, start_gateway: Start
 ) -> None:
     triton = start_triton(write_toy_repository(tmp_path / "narrow", extra_milliseconds=100, max_queue_size=1))
-    gateway = start_gateway(triton.grpc_url)
+    # One gateway sends Triton no more than it takes; several know nothing of each other.
+    gateways = [start_gateway(triton.grpc_url) for _ in range(3)]
 
     async def run() -> list[httpx.Response]:
-        async with client_of(gateway) as client:
+        async with contextlib.AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(client_of(gateway)) for gateway in gateways]
             return await asyncio.gather(
-                *(client.post("/v1/generate", json={"model": "toy", "seeds": [seed]}) for seed in range(24))
+                *(
+                    client.post("/v1/generate", json={"model": "toy", "seeds": [seed]})
+                    for seed in range(8)
+                    for client in clients
+                )
             )
 
     answers = asyncio.run(run())
-    outcomes = Counter(answer.status_code for answer in answers)
-    assert outcomes.keys() == {200, 503}
+    assert {answer.status_code for answer in answers} == {200, 503}
     for answer in answers:
         if answer.status_code == 503:
             assert answer.json()["type"] == "/problems/queue-full"
             assert int(answer.headers["retry-after"]) >= 1
-    with gateway.client() as client:
-        assert 'reason="triton-queue-full"' in client.get("/metrics").text
+    refused = 0.0
+    for gateway in gateways:
+        with gateway.client() as client:
+            counts = client.get("/metrics").text
+        refused += sum(map(float, re.findall(r'reason="triton-queue-full"} (\S+)', counts)))
+    assert refused == sum(answer.status_code == 503 for answer in answers)
 
 
 def executed(triton: TritonProcess) -> int:
