@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from training.config import RunConfig
 from training.data.recipe import read_provenance
-from training.errors import GantrainError
+from training.errors import ConfigError
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -21,10 +21,6 @@ else:
     import tomli as tomllib
 
 PRESETS = Path(__file__).parent / "presets"
-
-
-class ConfigError(GantrainError):
-    """A configuration cannot be used; the message names the key and what would be accepted."""
 
 
 def preset_names() -> list[str]:

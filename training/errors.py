@@ -3,3 +3,7 @@
 
 class GantrainError(Exception):
     """Something outside the code is wrong: an argument, a file, a package; the message says what to do."""
+
+
+class ConfigError(GantrainError):
+    """A configuration cannot be used; the message names the key and what would be accepted."""

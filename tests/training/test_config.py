@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from training.config_files import ConfigError, dataset_overrides, load_config, preset_names, preset_of
+from training.config_files import dataset_overrides, load_config, preset_names, preset_of
+from training.errors import ConfigError
 from training.families.stylegan import build_discriminator, build_generator
 
 

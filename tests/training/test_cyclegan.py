@@ -12,8 +12,9 @@ from PIL import Image
 
 from tests.training.test_pix2pix import assert_equal
 from tests.training.test_pix2pix import tiny as pairs_config
-from training.config_files import ConfigError, load_config, parse_config
+from training.config_files import load_config, parse_config
 from training.engine import Engine
+from training.errors import ConfigError
 from training.families.cyclegan import CycleGAN
 from training.families.pix2pix import Pix2Pix
 from training.image_pool import ImagePool

@@ -15,8 +15,9 @@ import torch
 from torch import nn
 
 from training.checkpoint import load_checkpoint
-from training.config_files import ConfigError, load_config, parse_config
+from training.config_files import load_config, parse_config
 from training.engine import Engine
+from training.errors import ConfigError
 from training.export.export import export_checkpoint
 from training.families.dcgan import DCGAN, build_generator
 from training.loop import train

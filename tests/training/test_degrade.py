@@ -10,7 +10,7 @@ import torch
 from pydantic import ValidationError
 from torch.nn import functional as F
 
-from training.config_files import ConfigError, parse_config
+from training.config_files import parse_config
 from training.data.degrade import (
     DegradationConfig,
     DegradeError,
@@ -22,6 +22,7 @@ from training.data.degrade import (
     jpeg,
     upscale,
 )
+from training.errors import ConfigError
 
 REAL = DegradationConfig(kind="blur-noise-jpeg")
 

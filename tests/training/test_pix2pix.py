@@ -11,9 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from training.config_files import ConfigError, load_config, parse_config
+from training.config_files import load_config, parse_config
 from training.data.jitter import Jitter
 from training.engine import Engine
+from training.errors import ConfigError
 from training.families.pix2pix import Pix2Pix
 from training.loop import train
 from training.losses import ADVERSARIAL

@@ -12,9 +12,10 @@ import torch
 from rich.console import Console
 
 from training.checkpoint import load_checkpoint
-from training.config_files import ConfigError, load_config, parse_config
+from training.config_files import load_config, parse_config
 from training.data.archive import write_archive
 from training.engine import Engine
+from training.errors import ConfigError
 from training.families.base import TransferError
 from training.families.srgan import SRGAN
 from training.loop import train

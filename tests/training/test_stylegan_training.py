@@ -11,10 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from training.config_files import ConfigError, parse_config
+from training.config_files import parse_config
 from training.data.archive import write_archive
 from training.data.sources import DatasetError
 from training.engine import Engine
+from training.errors import ConfigError
 from training.families.base import TransferError
 from training.families.stylegan import StyleGAN2
 from training.loop import train

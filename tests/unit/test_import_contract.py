@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,24 @@ def test_imports_of_the_http_contract_go_one_way():
                 if package != path.parent.name and level[package] >= level[path.parent.name]:
                     crossings.add(f"{path.relative_to(ROOT)} -> {node.module}")
     assert crossings == set()
+
+
+def test_imports_inside_training_go_one_way():
+    """No module needs itself, not by an import inside a function either."""
+    modules = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in (ROOT / "training").rglob("*.py")
+    }
+    needs: dict[str, set[str]] = {name: set() for name in modules}
+    for name, path in modules.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                needs[name] |= {alias.name for alias in node.names} & modules.keys()
+            elif isinstance(node, ast.ImportFrom) and node.module in modules:
+                parts = {f"{node.module}.{alias.name}" for alias in node.names}
+                needs[name] |= (parts & modules.keys()) or {node.module}
+    assert "training.families.table" in needs["training.config_files"]  # inside a function
+    TopologicalSorter(needs).prepare()  # raises CycleError, which names the circle
 
 
 def test_serving_loads_no_torch():

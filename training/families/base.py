@@ -21,6 +21,7 @@ from training.config import Layout, RunConfig
 from training.data.mirror import Mirror
 from training.engine import Batch, Engine
 from training.errors import GantrainError
+from training.pixels import image_grid
 
 C = TypeVar("C", bound=RunConfig)
 Kind = Literal["generator", "translator", "upscaler"]
@@ -201,6 +202,4 @@ class Transform(Protocol):
 
 def picture(images: Tensor) -> NDArray[np.uint8]:
     """One picture of many: [rows, columns, 3, H, W] in [−1, 1] → UINT8 [rows·H, columns·W, 3]."""
-    from training.pixels import image_grid
-
     return image_grid(images.flatten(0, 1), columns=images.shape[1])

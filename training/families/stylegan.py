@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.augment import Augmentation
-from training.config_files import ConfigError
 from training.data.sources import DatasetError
 from training.ema import ema_decay, update_ema
 from training.engine import Batch, Engine
+from training.errors import ConfigError
 from training.families.base import Deployable, Family, State, TransferError
 from training.families.stylegan_config import StyleGAN2Config
 from training.losses import l_logistic_d, l_nonsaturating_g
