@@ -40,6 +40,12 @@ def startup_problem(settings: Settings) -> str | None:
     return None
 
 
+def url_here(host: str, port: int) -> str:
+    """The URL at which this machine reaches a server that listens on `host`, which may be every address."""
+    host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 _HOW_TO_MAKE = " `ganserve keys create NAME --scope generate` makes one."
 
 

@@ -418,6 +418,11 @@ class Settings(BaseSettings):
     triton_metrics_port: int = Field(
         8002, ge=1, le=65535, description="Port of the embedded Triton's metrics."
     )
+    triton_host: str = Field(
+        "127.0.0.1",
+        description="Address that the Triton of `ganserve triton` listens on. It asks nobody who they are:"
+        " let gateways and workers alone reach it. `ganserve up` keeps its own to this machine.",
+    )
     run_worker: bool = Field(True, description="Whether `ganserve up` runs a worker for batch jobs as well.")
     start_timeout_seconds: float = Field(120.0, gt=0, description="How long a start may take until ready.")
     stop_timeout_seconds: float = Field(

@@ -6,7 +6,7 @@ run with the base dependencies alone.
 
 import typer
 
-from service.cli import animate, generate, jobs, keys, mix, models, serving, uploads, verify
+from service.cli import animate, generate, health, jobs, keys, mix, models, serving, uploads, verify
 from service.cli.batch_jobs import commands as batch_jobs
 
 app = typer.Typer(
@@ -54,8 +54,16 @@ app.command(
 )(serving.worker)
 app.command(
     rich_help_panel=_SERVER,
+    epilog=_examples("ganserve triton --models /srv/models --host 0.0.0.0"),
+)(serving.triton)
+app.command(
+    rich_help_panel=_SERVER,
     epilog=_examples("GANSERVE_DATABASE_URL=postgresql://owner@db/jobs ganserve migrate"),
 )(serving.migrate)
+app.command(
+    rich_help_panel=_SERVER,
+    epilog=_examples("ganserve health", "ganserve health worker --ready"),
+)(health.health)
 app.add_typer(keys.app, name="keys", rich_help_panel=_SERVER)
 
 app.command(

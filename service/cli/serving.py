@@ -1,4 +1,4 @@
-"""`ganserve up` and `ganserve gateway`."""
+"""`ganserve up` and its parts by themselves: `gateway`, `worker`, `triton`; and `migrate`."""
 
 from __future__ import annotations
 
@@ -85,6 +85,36 @@ def gateway() -> None:
     serve(settings)
 
 
+def triton(
+    models: Annotated[
+        Path | None, typer.Option("--models", help="Folder of models.", show_default="model_repository")
+    ] = None,
+    host: Annotated[
+        str | None,
+        typer.Option(
+            help="Address Triton listens on. It asks nobody who they are.", show_default="127.0.0.1"
+        ),
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Have Triton log every request.")] = False,
+) -> None:
+    """Run the Triton that comes with ganserve alone, for gateways and workers elsewhere; for containers.
+
+    It ends with exit code 1 when Triton crashes, or one of its model processes, without which it would go on
+    calling itself ready: whoever runs it starts it again.
+
+    Everything else is set by environment variables GANSERVE_….
+    """
+    flags: dict[str, Any] = {"model_repository": models, "triton_host": host}
+    settings = _settings({}, flags)
+    from service.embedded.alone import run
+    from service.embedded.supervisor import SupervisorError
+
+    try:
+        run(settings, say=lambda line: print(line, flush=True), verbose=verbose)
+    except SupervisorError as error:
+        fail(str(error))
+
+
 def worker() -> None:
     """Run a worker, which does the items of batch jobs; any number of them, on any machines.
 
@@ -123,6 +153,11 @@ def migrate() -> None:
     except DatabaseSetupError as error:
         fail(str(error))
     print("The tables of batch jobs are up to date.")
+
+
+def settings_of_environment() -> Settings:
+    """The settings that the environment names; exits if they are wrong."""
+    return _settings({}, {})
 
 
 def _settings(defaults: dict[str, Any], flags: dict[str, Any]) -> Settings:

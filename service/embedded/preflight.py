@@ -18,8 +18,12 @@ _OLDEST_PYTHON, _NEWEST_PYTHON = (3, 10), (3, 12)
 _INSTALL = "install it with: pip install 'ganserve[serve,cpu]'"
 
 
-def problems(settings: Settings) -> list[str]:
+def problems(settings: Settings, *, alone: bool = False) -> list[str]:
     """Everything that would keep `ganserve up` from working here, most fundamental first.
+
+    Args:
+        settings: Ports and folders.
+        alone: Whether Triton is started without a gateway, as `ganserve triton` does.
 
     Returns:
         One sentence each; empty when all is well. Where the platform or the installation is at fault, only
@@ -29,7 +33,7 @@ def problems(settings: Settings) -> list[str]:
     if found := [problem for problem in fundamental if problem]:
         return found[:1]
     found = [problem for problem in (libpython_problem(), repository_problem(settings)) if problem]
-    return found + port_problems(settings)
+    return found + port_problems(settings, alone=alone)
 
 
 def platform_problem(
@@ -127,26 +131,19 @@ def repository_problem(settings: Settings) -> str | None:
     return None
 
 
-def port_problems(settings: Settings) -> list[str]:
-    """Which of the four ports cannot be listened on, and what changes each."""
+def port_problems(settings: Settings, *, alone: bool = False) -> list[str]:
+    """Which of the four ports (`alone`: of Triton's three) cannot be listened on, and what changes each."""
+    triton = settings.triton_host if alone else tritonserver.ADDRESS
     ports = {
-        "port": (settings.host, settings.port, "--port or GANSERVE_PORT"),
-        "grpc": (
-            tritonserver.ADDRESS,
-            settings.triton_grpc_port,
-            "--triton-grpc-port or GANSERVE_TRITON_GRPC_PORT",
-        ),
-        "http": (
-            tritonserver.ADDRESS,
-            settings.triton_http_port,
-            "--triton-http-port or GANSERVE_TRITON_HTTP_PORT",
-        ),
-        "metrics": (
-            tritonserver.ADDRESS,
-            settings.triton_metrics_port,
-            "--triton-metrics-port or GANSERVE_TRITON_METRICS_PORT",
-        ),
+        name: (triton, port, f"--triton-{name}-port or GANSERVE_TRITON_{name.upper()}_PORT")
+        for name, port in (
+            ("grpc", settings.triton_grpc_port),
+            ("http", settings.triton_http_port),
+            ("metrics", settings.triton_metrics_port),
+        )
     }
+    if not alone:
+        ports = {"port": (settings.host, settings.port, "--port or GANSERVE_PORT"), **ports}
     users = {
         "port": "the gateway",
         "grpc": "Triton's gRPC endpoint",

@@ -15,11 +15,12 @@ from typing import Any
 import httpx
 
 from service.embedded import model_processes, preflight, worker_child
-from service.embedded.announcement import announcement, bracketed
+from service.embedded.announcement import announcement
 from service.embedded.child import ChildProcess
 from service.embedded.environment import child_environment, worker_environment
 from service.embedded.loading import Loading, index_of, loading_of, watched
 from service.embedded.tritonserver import ADDRESS, Launch, RunDirectory, remove_leftovers
+from service.exposure import url_here
 from service.settings import Settings
 
 GATEWAY_COMMAND = (sys.executable, "-m", "service.cli", "gateway")
@@ -336,7 +337,7 @@ class Supervisor:
     async def _until_gateway_is_ready(self, http: httpx.AsyncClient) -> None:
         while True:
             try:
-                response = await http.get(f"{_reachable_url(self._settings)}/readyz")
+                response = await http.get(f"{url_here(self._settings.host, self._settings.port)}/readyz")
                 if response.status_code == httpx.codes.OK:
                     return
                 self._not_ready = str(response.json()["detail"])
@@ -358,16 +359,11 @@ class Supervisor:
 
     async def _announce(self, http: httpx.AsyncClient, seconds: float) -> None:
         try:
-            response = await http.get(f"{_reachable_url(self._settings)}/v1/models")
+            response = await http.get(f"{url_here(self._settings.host, self._settings.port)}/v1/models")
             cards = response.raise_for_status().json()["data"]
         except (httpx.HTTPError, ValueError, KeyError):
             cards = await self._cards(http)  # the gateway wants a key, or another name for itself
         self._say(announcement(self._settings, cards, seconds))
-
-
-def _reachable_url(settings: Settings) -> str:
-    wildcard = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
-    return f"http://{bracketed(wildcard.get(settings.host, settings.host))}:{settings.port}"
 
 
 async def _until_ok(http: httpx.AsyncClient, url: str) -> None:

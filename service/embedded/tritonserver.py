@@ -17,7 +17,7 @@ from pathlib import Path
 from service.settings import Settings
 
 ADDRESS = "127.0.0.1"
-"""The embedded Triton has no access control of its own, so only this machine reaches it."""
+"""The embedded Triton has no access control of its own, so `ganserve up` keeps it to this machine."""
 
 _BACKENDS = Path(__file__).with_name("backends")
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the place where Triton's Python backend puts its regions
@@ -140,7 +140,12 @@ class RunDirectory:
         _make_environment(self.path / "venv")
 
     def launch(
-        self, settings: Settings, *, verbose: bool = False, models: Sequence[str] | None = None
+        self,
+        settings: Settings,
+        *,
+        verbose: bool = False,
+        models: Sequence[str] | None = None,
+        address: str = ADDRESS,
     ) -> Launch:
         """A new start of tritonserver from this folder, with shared memory regions of its own.
 
@@ -148,6 +153,7 @@ class RunDirectory:
             settings: Ports and folders.
             verbose: Whether it logs every request.
             models: Which are loaded, by Triton's names; None for all there are.
+            address: Where it listens.
 
         Returns:
             How to start it.
@@ -156,7 +162,7 @@ class RunDirectory:
         # The folder's random suffix makes the name unique, and lets `remove_leftovers` find the regions.
         prefix = f"{self.path.name}-{self._starts}-"
         return Launch(
-            command=self._command(settings, prefix, verbose, ["*"] if models is None else models),
+            command=self._command(settings, prefix, verbose, ["*"] if models is None else models, address),
             environment=self._environment(),
             shared_memory_prefix=prefix,
         )
@@ -168,7 +174,7 @@ class RunDirectory:
         _remove_regions(f"{self.path.name}-")
 
     def _command(
-        self, settings: Settings, prefix: str, verbose: bool, models: Sequence[str]
+        self, settings: Settings, prefix: str, verbose: bool, models: Sequence[str], address: str
     ) -> tuple[str, ...]:
         return (
             str(self._wheel.binary),
@@ -183,11 +189,11 @@ class RunDirectory:
             f"--backend-directory={self.path / 'backends'}",
             f"--backend-config=python,shm-region-prefix-name={prefix}",
             f"--cache-directory={self._wheel.caches}",
-            f"--http-address={ADDRESS}",
+            f"--http-address={address}",
             f"--http-port={settings.triton_http_port}",
-            f"--grpc-address={ADDRESS}",
+            f"--grpc-address={address}",
             f"--grpc-port={settings.triton_grpc_port}",
-            f"--metrics-address={ADDRESS}",
+            f"--metrics-address={address}",
             f"--metrics-port={settings.triton_metrics_port}",
             "--log-format=ISO8601",
             f"--log-verbose={int(verbose)}",

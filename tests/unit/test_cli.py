@@ -30,6 +30,7 @@ def run(*arguments: str) -> tuple[int, str]:
     [
         *("up", "gateway", "models", "load", "unload", "keys create", "keys list", "keys revoke"),
         *("generate", "interpolate", "mix", "translate", "upscale", "verify", "worker", "migrate"),
+        *("triton", "health"),
         *("batch upscale", "batch translate", "batch generate"),
         *(f"jobs {name}" for name in ("list", "show", "items", "watch", "cancel", "retry", "delete")),
         "jobs download",
@@ -136,6 +137,19 @@ def test_no_open_gateway_beyond_this_machine(command: str, monkeypatch: pytest.M
     assert code == 1
     assert "ganserve keys create" in output
     assert "GANSERVE_ALLOW_OPEN=yes-serve-anyone" in output
+
+
+def test_health_of_what_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    port = free_ports(1)[0]
+    monkeypatch.setenv("GANSERVE_PORT", str(port))
+    code, output = run("health")
+    assert code == 1
+    assert f"http://127.0.0.1:{port}/healthz does not answer" in output
+    monkeypatch.setenv("GANSERVE_WORKER_PORT", "0")
+    assert run("health", "worker") == (
+        1,
+        "A worker without a port cannot be asked; GANSERVE_WORKER_PORT gives it one.\n",
+    )
 
 
 def commands_of(group: Any, *path: str) -> Iterator[tuple[list[str], Any]]:

@@ -120,6 +120,17 @@ def test_one_port_for_two_servers(toy_repository: Path) -> None:
     assert "is given to both the gateway and Triton's HTTP endpoint" in problem
 
 
+def test_triton_alone_needs_its_own_ports_and_address(toy_repository: Path) -> None:
+    wanted = settings(toy_repository)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", wanted.port))
+        taken.listen()
+        assert preflight.problems(wanted, alone=True) == []
+    (problem, *_) = preflight.problems(settings(toy_repository, triton_host="192.0.2.1"), alone=True)
+    assert "192.0.2.1" in problem
+    assert "--host" in problem
+
+
 def test_an_address_of_another_machine(toy_repository: Path) -> None:
     (problem,) = preflight.problems(settings(toy_repository, host="192.0.2.1"))
     assert "192.0.2.1" in problem
