@@ -13,7 +13,7 @@ from service.cards import CardError, ServedModel, TritonModel, read_triton_model
 from service.gate import Gate, Verdict, identity, triton_models, unavailable_card
 from service.golden import Mode
 from service.model_assembly import assemble
-from service.telemetry.metrics import Metrics
+from service.telemetry.metrics import Metrics, ModelStanding
 from service.triton import Triton, TritonChangedError
 
 _ASK_TIMEOUT = 2.0
@@ -351,6 +351,7 @@ class Catalog:
             if self._complaints.get(name) != reason:
                 log.warning("model is not served", model=name, reason=reason)
         self._complaints = complaints
+        self._metrics.models_misfit.set(len(complaints))
 
     def _publish(self) -> None:
         """Makes what is known what calls get."""
@@ -376,22 +377,23 @@ class Catalog:
 
     def _tell(self, models: Mapping[str, ServedModel]) -> None:
         """Logs what changed, and sets the metrics."""
-        changed = False
         for name in sorted(models.keys() | self._models.keys()):
             new, old = models.get(name), self._models.get(name)
             if new is None:
                 log.info("model is gone", model=name)
             elif old is None or identity(new) != identity(old):
                 log.info("model is served", model=name, version=new.card["version"], digest=new.digest)
-            else:
-                continue
-            changed = True
-        self._metrics.breaker_state.clear()
-        for name in models.keys() | self._waiting.keys():
-            self._metrics.breaker_state.labels(name).set(self.is_failing(name))
-        if not changed:
-            return
-        self._metrics.models.set(len(models))
-        self._metrics.model_info.clear()
-        for name, model in models.items():
-            self._metrics.model_info.labels(name, model.card["version"]).set(1)
+        self._metrics.show_models(
+            {
+                name: _standing(models.get(name), self._waiting.get(name))
+                for name in models.keys() | self._waiting.keys()
+            }
+        )
+
+
+def _standing(serving: ServedModel | None, waiting: Verdict | None) -> ModelStanding:
+    return ModelStanding(
+        version=None if serving is None else str(serving.card["version"]),
+        state="READY" if waiting is None else waiting.state,
+        golden=None if serving is None else serving.card["golden"].get("state"),
+    )

@@ -162,7 +162,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         record = RequestRecord(RequestRecord.new_id())
-        self.metrics.requests.labels(record.operation, record.model, error.problem.slug).inc()
+        self.metrics.count_request(record.operation, record.model, error.problem.slug)
         self.logger.warning("request refused: %s (request_id %s)", error.problem.slug, record.request_id)
         response = problem_response(error, "", record.request_id)
         response.headers["x-request-id"] = record.request_id

@@ -101,6 +101,7 @@ def serve(settings: Settings) -> None:
         timeout_keep_alive=75,
         timeout_graceful_shutdown=max(1, int(settings.stop_timeout_seconds - settings.drain_seconds) - 1),
     )
+    app.state.metrics.connections_limit.set(settings.max_connections)
     server = GatewayServer(config, app, settings.drain_seconds)
     server.run()
     send_spans()

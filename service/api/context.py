@@ -9,7 +9,7 @@ from fastapi import Request
 from typing_extensions import Self
 
 from service.images.signing import Signer
-from service.jobs.backlog import backlog_of
+from service.jobs.backlog import standing_of
 from service.jobs.desk import JobDesk
 from service.jobs.watching import Watching
 from service.jobs.webhook_targets import WebhookPolicy
@@ -67,7 +67,8 @@ class Services(Engine):
         self.webhook_policy = webhook_policy
         self.desk = JobDesk(settings)
         self.watching = Watching(self.desk)
-        backlog = BacklogCollector(metrics.registry, lambda: backlog_of(self.desk.items))
+        desk, lease = self.desk, settings.worker_lease_seconds
+        backlog = BacklogCollector(metrics.registry, lambda: standing_of(desk.items, desk.workers, lease))
         metrics.before_scrape.append(backlog.refresh)
         self.control = ModelControl(
             self.triton,

@@ -19,6 +19,7 @@ from service.jobs.job_store import JobStore
 from service.jobs.setup import check_artifacts, open_database, open_places
 from service.jobs.storage import StorageError
 from service.jobs.upload_store import UploadStore
+from service.jobs.worker_store import WorkerStore
 from service.jobs.workflows import WorkflowClient
 from service.settings import Settings
 
@@ -39,6 +40,7 @@ class JobDesk:
     Attributes:
         jobs: Whole jobs.
         items: Their items.
+        workers: Who does them.
         uploads: Files that are being sent.
         places: Where files are.
         workflows: Queues jobs.
@@ -59,6 +61,7 @@ class JobDesk:
         self.places = open_places(settings)
         self.jobs = JobStore(self._database)
         self.items = ItemStore(self._database)
+        self.workers = WorkerStore(self._database)
         self.uploads = UploadStore(self._database)
         self.workflows = WorkflowClient(self._database)
         # Others than those in which images are encoded: a database that is away would keep all of them.

@@ -140,7 +140,7 @@ class Feeder:
         counts, ended = job.counts, job.ended_at or job.created_at
         log.info("job ended", job=job.id, state=job.state.value, total=counts.total, failed=counts.failed)
         self._metrics.jobs.labels(job.spec.operation, job.state.value).inc()
-        self._metrics.items.labels(job.spec.operation, "cancelled").inc(counts.cancelled)
+        self._metrics.items_cancelled(job.spec.operation, counts.cancelled)
         record_job(
             job.traceparent,
             datetime.fromtimestamp(job.created_at, timezone.utc),

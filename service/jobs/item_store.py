@@ -72,6 +72,8 @@ class Backlog:
         running: Items being done.
         unlisted: Jobs whose items are not all listed yet.
         oldest_seconds: Since the oldest job that is not done was made.
+        jobs: That have not ended.
+        stalled_seconds: Since the begun job that stands still for longest had an item begin or end.
     """
 
     operation: Operation
@@ -79,6 +81,8 @@ class Backlog:
     running: int
     unlisted: int
     oldest_seconds: float
+    jobs: int
+    stalled_seconds: float
 
 
 class ItemStore:
@@ -382,6 +386,15 @@ class ItemStore:
             .group_by(ITEMS.c.job)
             .subquery()
         )
+        # What moved last has the highest revision; of a job that has not begun, no item has a time.
+        moved = (
+            sa.select(sa.func.coalesce(ITEMS.c.ended_at, ITEMS.c.started_at))
+            .where(ITEMS.c.job == JOBS.c.key)
+            .order_by(ITEMS.c.revision.desc())
+            .limit(1)
+            .correlate(JOBS)
+            .scalar_subquery()
+        )
         pending = JOBS.c.total - JOBS.c.succeeded - JOBS.c.failed - JOBS.c.cancelled
         query = (
             sa.select(
@@ -390,6 +403,8 @@ class ItemStore:
                 sa.func.sum(sa.func.coalesce(running.c.running, 0)).label("running"),
                 sa.func.sum(sa.case((JOBS.c.listed, 0), else_=1)).label("unlisted"),
                 (self._database.now - sa.func.min(JOBS.c.created_at)).label("age"),
+                sa.func.count().label("jobs"),
+                (self._database.now - sa.func.min(moved)).label("still"),
             )
             .select_from(JOBS.outerjoin(running, running.c.job == JOBS.c.key))
             .where(JOBS.c.ended_at.is_(None))
@@ -402,6 +417,8 @@ class ItemStore:
                 int(row["running"]),
                 int(row["unlisted"]),
                 max(0, row["age"]) / 1000,
+                int(row["jobs"]),
+                max(0, row["still"] or 0) / 1000,
             )
             for row in self._rows(query)
         ]

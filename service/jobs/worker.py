@@ -16,7 +16,7 @@ import structlog
 import uvloop
 
 from service.images.signing import SigningSetupError, load_signer
-from service.jobs.backlog import backlog_of
+from service.jobs.backlog import standing_of
 from service.jobs.chunks import ChunkRunner
 from service.jobs.database import Database, DatabaseAwayError, DatabaseSetupError, shown_url
 from service.jobs.feeding import Feeder
@@ -116,7 +116,8 @@ class Worker:
         self.lease = Lease(workers, self.id, settings.worker_lease_seconds, self._take_over)
         self._counted = counted
         counted.watch_heartbeat(lambda: self.lease.age_seconds)
-        backlog = BacklogCollector(metrics.registry, lambda: backlog_of(self._items))
+        lease = settings.worker_lease_seconds
+        backlog = BacklogCollector(metrics.registry, lambda: standing_of(self._items, workers, lease))
         metrics.before_scrape.append(backlog.refresh)
         self._housekeeper = Housekeeper(
             self._jobs,

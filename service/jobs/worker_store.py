@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from service.jobs.database import Database
 from service.jobs.tables import WORKERS
+from service.telemetry.jobs import Workforce
 
 _FORGOTTEN_AFTER_SECONDS: Final = 86_400
 
@@ -154,6 +155,26 @@ class WorkerStore:
             Worker(row["id"], row["host"], row["pid"], row["concurrency"], row["state"], row["silent"] / 1000)
             for row in rows
         ]
+
+    def workforce(self, lease: float) -> Workforce:
+        """How many workers there are.
+
+        Args:
+            lease: Seconds of silence after which a worker counts as lost, whether or not others have noticed.
+        """
+        workers = self.all()
+
+        def are(*states: str, silent: bool = False) -> list[Worker]:
+            return [w for w in workers if w.state in states and (w.seen_seconds > lease) is silent]
+
+        running = are("running")
+        lost = are("running", "draining", silent=True) + [w for w in workers if w.state == "lost"]
+        return Workforce(
+            running=len(running),
+            draining=len(are("draining")),
+            lost=sum(worker.seen_seconds < _FORGOTTEN_AFTER_SECONDS for worker in lost),
+            concurrency=sum(worker.concurrency for worker in running),
+        )
 
     def concurrency(self) -> int:
         """Items that all workers together do at a time."""

@@ -56,6 +56,8 @@ class Engine:
         self.settings = settings
         self.metrics = metrics
         self.signer = signer
+        if signer is not None:
+            metrics.watch_certificate(signer.own.expires)
         self.triton = triton or Triton(settings.triton_url, settings.max_message_bytes)
         self.catalog = Catalog(
             self.triton,
@@ -99,7 +101,8 @@ class Engine:
         queue = self._queues.get(model.name)
         if queue is None:
             queue = self._queues[model.name] = self._make_queue(model)
-            self.metrics.watch_queue(model.name, lambda queue=queue: queue.admitted)  # type: ignore[misc]
+            limit = self.settings.queue_limit
+            self.metrics.watch_queue(model.name, lambda queue=queue: queue.admitted, limit)  # type: ignore[misc]
         self._fit(queue, model)
         return queue
 

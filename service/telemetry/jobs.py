@@ -1,7 +1,7 @@
 """Prometheus metrics of batch jobs: what this worker does, and how much work waits for all of them.
 
 Labels are bounded: `operation` is one of the three that jobs have, `outcome` `ok`, `cancelled` or a problem
-type, and the others are listed here. No label names a job, an item or a client.
+type, `fault` whose that is, and the others are listed here. No label names a job, an item or a client.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+from service.telemetry.metrics import fault_of
 
 Operation = Literal["super-resolution", "translate", "generate"]
 OPERATIONS: Final[tuple[Operation, ...]] = ("super-resolution", "translate", "generate")
@@ -48,8 +50,8 @@ class JobMetrics:
         )
         self.items = Counter(
             "ganserve_job_items_total",
-            "Items that ended; outcome is ok, cancelled or a problem type.",
-            ("operation", "outcome"),
+            "Items that ended; outcome is ok, cancelled or a problem type, fault whose it is.",
+            ("operation", "outcome", "fault"),
             registry=registry,
         )
         self.item_seconds = Histogram(
@@ -97,6 +99,20 @@ class JobMetrics:
             buckets=_SECONDS,
             registry=registry,
         )
+        # A counter that begins with its first event is one whose first event nobody sees.
+        for operation in OPERATIONS:
+            self.items_cancelled(operation, 0)
+            self.items.labels(operation, "ok", "none")
+            for state in ("succeeded", "failed", "cancelled"):
+                self.jobs.labels(operation, state)
+            for reason in get_args(RetryReason):
+                self.retries.labels(operation, reason)
+        for outcome in ("delivered", "gone", "refused", "failed"):
+            self.webhooks.labels(outcome)
+
+    def items_cancelled(self, operation: Operation, count: int) -> None:
+        """Counts items that will not be done, since their job was cancelled."""
+        self.items.labels(operation, "cancelled", fault_of("cancelled")).inc(count)
 
     def item_ended(self, operation: Operation, outcome: str, seconds: float) -> None:
         """Counts an item that has its end.
@@ -106,7 +122,7 @@ class JobMetrics:
             outcome: `ok`, `cancelled` or the slug of a problem type.
             seconds: Of its last attempt.
         """
-        self.items.labels(operation, outcome).inc()
+        self.items.labels(operation, outcome, fault_of(outcome)).inc()
         self.item_seconds.labels(operation).observe(seconds)
 
     def stage_ended(self, operation: Operation, stage: Stage, seconds: float) -> None:
@@ -141,12 +157,49 @@ class Backlog:
         pending: Items that wait.
         running: Items that are worked on.
         oldest_pending_seconds: Age of the oldest item that waits; 0 if none does.
+        jobs: That have not ended.
+        unlisted: Of these, whose items are not all known yet.
+        stalled_seconds: Of these and begun, since the one that stands still for longest moved: since an item
+            of it began or ended.
     """
 
     operation: Operation
     pending: int
     running: int
     oldest_pending_seconds: float
+    jobs: int = 0
+    unlisted: int = 0
+    stalled_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Workforce:
+    """The workers over one database.
+
+    Attributes:
+        running: That take work.
+        draining: That finish what they have, and stop.
+        lost: That fell silent within the last day, and did not say that they stop.
+        concurrency: Items that the running ones do at a time.
+    """
+
+    running: int = 0
+    draining: int = 0
+    lost: int = 0
+    concurrency: int = 0
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the database says of jobs and workers.
+
+    Attributes:
+        backlogs: At most one an operation; those that have none are missing.
+        workforce: The workers.
+    """
+
+    backlogs: Iterable[Backlog] = ()
+    workforce: Workforce = Workforce()
 
 
 class BacklogCollector(Collector):
@@ -160,7 +213,7 @@ class BacklogCollector(Collector):
     def __init__(
         self,
         registry: CollectorRegistry,
-        ask: Callable[[], Iterable[Backlog]],
+        ask: Callable[[], Standing],
         *,
         keep_seconds: float = 5.0,
         patience_seconds: float = 2.0,
@@ -170,6 +223,7 @@ class BacklogCollector(Collector):
         Args:
             registry: `Metrics.registry` of the same process; put `refresh` into `Metrics.before_scrape`.
             ask: Asks the database; called in a thread, one call at a time. May raise whatever it likes.
+                Its `backlogs` are a sequence by then.
             keep_seconds: How long its answer is good.
             patience_seconds: How long a scrape waits for it.
         """
@@ -177,6 +231,7 @@ class BacklogCollector(Collector):
         self._keep_seconds = keep_seconds
         self._patience_seconds = patience_seconds
         self._known: dict[Operation, Backlog] | None = None
+        self._workforce = Workforce()
         self._known_at = -float("inf")
         self._asking: asyncio.Task[None] | None = None
         registry.register(self)
@@ -212,20 +267,47 @@ class BacklogCollector(Collector):
             "How long the oldest of the items that wait has waited; 0 if none does.",
             labels=("operation",),
         )
+        jobs = GaugeMetricFamily("ganserve_jobs_open", "Jobs that have not ended.", labels=("operation",))
+        unlisted = GaugeMetricFamily(
+            "ganserve_jobs_unlisted", "Jobs whose items are not all known yet.", labels=("operation",)
+        )
+        stalled = GaugeMetricFamily(
+            "ganserve_jobs_stalled_seconds",
+            "Of the begun job that stands still for longest: since one of its items began or ended.",
+            labels=("operation",),
+        )
         for operation in OPERATIONS:
             found = self._known.get(operation) or Backlog(operation, 0, 0, 0.0)
             pending.add_metric((operation,), found.pending)
             running.add_metric((operation,), found.running)
             oldest.add_metric((operation,), max(found.oldest_pending_seconds, 0.0))
-        yield from (pending, running, oldest)
+            jobs.add_metric((operation,), found.jobs)
+            unlisted.add_metric((operation,), found.unlisted)
+            stalled.add_metric((operation,), max(found.stalled_seconds, 0.0))
+        yield from (pending, running, oldest, jobs, unlisted, stalled)
+        workers = GaugeMetricFamily(
+            "ganserve_workers",
+            "Workers over the database, by state; those that fell silent are lost for a day.",
+            labels=("state",),
+        )
+        force = self._workforce
+        for state, count in (("running", force.running), ("draining", force.draining), ("lost", force.lost)):
+            workers.add_metric((state,), count)
+        yield workers
+        yield GaugeMetricFamily(
+            "ganserve_workers_concurrency",
+            "Items that all running workers together do at a time.",
+            value=force.concurrency,
+        )
 
     async def _fetch(self) -> None:
         try:
-            known = await asyncio.to_thread(lambda: {each.operation: each for each in self._ask()})
+            standing = await asyncio.to_thread(self._ask)
         except Exception as error:  # whatever it is, the rest of the scrape is still wanted
             if self._known is not None:
                 log.warning("jobs database does not answer", error=f"{type(error).__name__}: {error}")
             self._known = None
         else:
-            self._known = known
+            self._known = {each.operation: each for each in standing.backlogs}
+            self._workforce = standing.workforce
             self._known_at = time.monotonic()

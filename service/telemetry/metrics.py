@@ -1,15 +1,18 @@
 """Every Prometheus metric of the gateway, in one table.
 
-Labels are bounded: `operation` names a route, `outcome` a problem type or `ok`, and `model` is only
-ever a name the catalog knows, and `caller` only ever the name of a key or `anonymous`.
+Labels are bounded: `operation` names a route, `outcome` a problem type or `ok`, `fault` is one of three
+words, `model` is only ever a name the catalog knows, and `caller` the name of a key or `anonymous`.
 """
 
 from __future__ import annotations
 
 import functools
 import platform
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
+from typing import Final, Literal
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -23,11 +26,48 @@ from prometheus_client import (
     generate_latest,
 )
 
+from service.api.errors.problems import PROBLEMS
+
 METRICS_MEDIA_TYPE = CONTENT_TYPE_LATEST
 """Of what `Metrics.scrape` gives."""
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 _ENCODE_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
+
+Fault = Literal["none", "client", "server"]
+"""Whose fault it is that something did not go well; what clients do wrong spends no error budget."""
+
+MODEL_STATES: Final = ("READY", "CHECKING", "REFUSED", "FAILING")
+GOLDEN_MATCHES: Final = ("exact", "close", "unchecked")
+
+
+def fault_of(outcome: str) -> Fault:
+    """Whose fault an outcome is.
+
+    Args:
+        outcome: `ok`, `not-modified`, `disconnected`, `cancelled` or the slug of a problem type.
+    """
+    if outcome == "disconnected":
+        return "client"
+    problem = PROBLEMS.get(outcome)
+    if problem is None:
+        return "none"
+    return "server" if problem.status >= 500 else "client"
+
+
+@dataclass(frozen=True)
+class ModelStanding:
+    """How one model stands with the gateway.
+
+    Attributes:
+        version: That takes its traffic; None if none does.
+        state: Of the newest version: one of `MODEL_STATES`. It is not `READY` while an older one serves.
+        golden: How well what serves agrees with its card: one of `GOLDEN_MATCHES`; None if nothing does.
+    """
+
+    version: str | None
+    state: str
+    golden: str | None
 
 
 @functools.cache
@@ -51,8 +91,8 @@ class Metrics:
         PlatformCollector(registry=self.registry)
         self.requests = Counter(
             "ganserve_requests_total",
-            "Requests answered; outcome is ok, not-modified, disconnected or a problem type.",
-            ("operation", "model", "outcome"),
+            "Requests answered; outcome is ok, not-modified, disconnected or a problem type; fault: whose.",
+            ("operation", "model", "outcome", "fault"),
             registry=self.registry,
         )
         self.request_seconds = Histogram(
@@ -73,6 +113,9 @@ class Metrics:
         )
         self.connections = Gauge(
             "ganserve_connections", "Connections of clients, idle ones included.", registry=self.registry
+        )
+        self.connections_limit = Gauge(
+            "ganserve_connections_limit", "Connections that there may be.", registry=self.registry
         )
         self.unread = Counter(
             "ganserve_unread_connections_total",
@@ -109,11 +152,15 @@ class Metrics:
             ("model", "reason"),
             registry=self.registry,
         )
+        self.rejected.labels("none", "queue-full")
         self.queue_depth = Gauge(
             "ganserve_queue_depth",
             "Images admitted, waiting and running.",
             ("model",),
             registry=self.registry,
+        )
+        self.queue_limit = Gauge(
+            "ganserve_queue_limit", "Images that may be admitted.", ("model",), registry=self.registry
         )
         self.triton_up = Gauge(
             "ganserve_triton_up", "1 if Triton answered last time it was asked.", registry=self.registry
@@ -128,6 +175,25 @@ class Metrics:
             ("model",),
             registry=self.registry,
         )
+        self.model_state = Gauge(
+            "ganserve_model_state",
+            "1 for the state that the newest version of a model is in, else 0. REFUSED: it does not make the "
+            "pixels its card says.",
+            ("model", "state"),
+            registry=self.registry,
+        )
+        self.model_golden = Gauge(
+            "ganserve_model_golden",
+            "1 for how well the pixels of what serves agree with the card, else 0.",
+            ("model", "match"),
+            registry=self.registry,
+        )
+        self.models_misfit = Gauge(
+            "ganserve_models_misfit",
+            "Models that Triton has ready and nobody can use, since they have no card that fits.",
+            registry=self.registry,
+        )
+        self._certificate: Gauge | None = None
         build = Gauge(
             "ganserve_build_info",
             "What is running; always 1.",
@@ -142,11 +208,60 @@ class Metrics:
             await refresh()
         return generate_latest(self.registry)
 
-    def watch_queue(self, model: str, depth: Callable[[], float]) -> None:
+    def count_request(self, operation: str, model: str, outcome: str) -> None:
+        """Counts a request that was answered.
+
+        Args:
+            operation: Name of the route, or `other`.
+            model: A name from the catalog, or nothing.
+            outcome: As `fault_of` takes it.
+        """
+        self.requests.labels(operation, model, outcome, fault_of(outcome)).inc()
+
+    def watch_queue(self, model: str, depth: Callable[[], float], limit: int) -> None:
         """Reads a model's queue depth when scraped, so that counting costs requests nothing.
 
         Args:
             model: A name from the catalog.
             depth: Returns the number of images admitted.
+            limit: How many may be.
         """
         self.queue_depth.labels(model).set_function(depth)
+        self.queue_limit.labels(model).set(limit)
+
+    def watch_certificate(self, expires: datetime) -> None:
+        """Shows when the certificate that files are signed with expires.
+
+        Args:
+            expires: With a time zone.
+        """
+        if self._certificate is None:
+            self._certificate = Gauge(
+                "ganserve_signing_certificate_expires_timestamp_seconds",
+                "When the certificate that files are signed with expires; absent if none is configured.",
+                registry=self.registry,
+            )
+        self._certificate.set(expires.timestamp())
+
+    def show_models(self, models: Mapping[str, ModelStanding]) -> None:
+        """Shows the models that the catalog knows now, and none that it knew before.
+
+        Args:
+            models: By public name.
+        """
+        per_model = (self.breaker_state, self.model_state, self.model_golden, self.model_info)
+        for gauge in per_model:
+            gauge.clear()
+        for name, model in models.items():
+            self.breaker_state.labels(name).set(model.state == "FAILING")
+            for state in MODEL_STATES:
+                self.model_state.labels(name, state).set(model.state == state)
+            for match in GOLDEN_MATCHES:
+                self.model_golden.labels(name, match).set(model.golden == match)
+            if model.version is not None:
+                self.model_info.labels(name, model.version).set(1)
+            # A counter that begins with its first event is one whose first event nobody sees.
+            for reason in ("queue-full", "triton-queue-full"):
+                self.rejected.labels(name, reason)
+            self.images.labels(name)
+        self.models.set(sum(model.version is not None for model in models.values()))

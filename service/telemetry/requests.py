@@ -96,7 +96,7 @@ class TelemetryMiddleware:
         route = scope.get("route")
         if route is not None:
             record.operation = route.name
-        self.metrics.requests.labels(record.operation, record.model, record.outcome).inc()
+        self.metrics.count_request(record.operation, record.model, record.outcome)
         self.metrics.request_seconds.labels(record.operation, record.model).observe(seconds)
         if record.caller:
             self.metrics.calls.labels(record.caller, record.outcome).inc()

@@ -114,7 +114,8 @@ def test_a_body_that_stops_coming(impatient: GatewayProcess, length: bytes) -> N
     assert 0.4 < time.monotonic() - started < 2
     with impatient.client() as client:
         metrics = client.get("/metrics").text
-    assert 'ganserve_requests_total{model="",operation="generate",outcome="request-timeout"}' in metrics
+    labels = 'fault="client",model="",operation="generate",outcome="request-timeout"'
+    assert f"ganserve_requests_total{{{labels}}}" in metrics
 
 
 def test_a_kept_connection_may_rest(impatient: GatewayProcess) -> None:
@@ -204,7 +205,8 @@ def test_one_connection_too_many_is_told_so(crowded: GatewayProcess) -> None:
     until(lambda: metric(crowded, "ganserve_connections") == 1, 10)
     with crowded.client() as client:
         text = client.get("/metrics").text
-    assert 'ganserve_requests_total{model="",operation="other",outcome="too-many-connections"} 1.0' in text
+    labels = 'fault="server",model="",operation="other",outcome="too-many-connections"'
+    assert f"ganserve_requests_total{{{labels}}} 1.0" in text
 
 
 def test_a_flood_of_connections_is_closed_unheard(crowded: GatewayProcess) -> None:

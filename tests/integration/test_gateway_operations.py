@@ -19,7 +19,8 @@ def samples(http: httpx.Client) -> dict[tuple[str, tuple[tuple[str, str], ...]],
 
 
 def requests_total(http: httpx.Client, operation: str, model: str, outcome: str) -> float:
-    labels = (("model", model), ("operation", operation), ("outcome", outcome))
+    fault = "none" if outcome in ("ok", "not-modified") else "client"
+    labels = (("fault", fault), ("model", model), ("operation", operation), ("outcome", outcome))
     return samples(http).get(("ganserve_requests_total", labels), 0)
 
 

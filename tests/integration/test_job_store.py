@@ -37,10 +37,11 @@ from service.jobs.records import (
     UploadedFile,
     new_job_id,
 )
-from service.jobs.tables import METADATA, WORKERS
+from service.jobs.tables import ITEMS, METADATA, WORKERS
 from service.jobs.upload_store import UploadStore
 from service.jobs.worker_store import WorkerStore
 from service.jobs.workflows import WorkflowClient
+from service.telemetry.jobs import Workforce
 from tests.postgres_process import PostgresProcess
 
 OUTPUT = Output(10, "image/png", 4, 4, "ab" * 32, "cd" * 32)
@@ -510,6 +511,51 @@ def test_the_backlog_says_what_waits(jobs: JobStore, items: ItemStore) -> None:
     assert (backlog["super-resolution"].pending, backlog["super-resolution"].running) == (2, 1)
     assert (backlog["generate"].pending, backlog["generate"].unlisted) == (0, 1)
     assert 0 <= backlog["generate"].oldest_seconds < 60
+    assert (backlog["super-resolution"].jobs, backlog["generate"].jobs) == (1, 1)
+
+
+def test_the_backlog_tells_a_job_that_stands_still(
+    database: Database, jobs: JobStore, items: ItemStore
+) -> None:
+    stuck, _ = jobs.create(new("a.png", "b.png", "c.png"), nothing)
+    jobs.create(new("a.png"), nothing)  # waits for the other: it is not what is stuck
+
+    def still() -> float:
+        (found,) = items.backlog()
+        assert found.jobs == 2
+        return found.stalled_seconds
+
+    assert still() == 0
+    items.claim([Claim(stuck.key, 0, 1)], "w")
+    items.finish(stuck.key, [done(0)])
+    an_hour = sa.update(ITEMS).values(
+        started_at=ITEMS.c.started_at - 3_600_000, ended_at=ITEMS.c.ended_at - 3_600_000
+    )
+    database.run(lambda connection: connection.execute(an_hour))
+    assert 3_590 < still() < 3_660
+    items.claim([Claim(stuck.key, 1, 1)], "w")
+    assert still() < 60
+
+
+def test_the_workforce(database: Database) -> None:
+    workers = WorkerStore(database)
+    assert workers.workforce(60) == Workforce()
+    for name in ("at work", "leaving", "silent", "given up", "gone"):
+        workers.register(name, 3)
+    workers.beat("leaving", "draining", 1)
+    workers.beat("gone", "stopped", 1)
+    silent = (
+        sa.update(WORKERS)
+        .where(WORKERS.c.id.in_(["silent", "given up"]))
+        .values(seen_at=WORKERS.c.seen_at - 90_000)
+    )
+    database.run(lambda connection: connection.execute(silent))
+    database.run(
+        lambda connection: connection.execute(
+            sa.update(WORKERS).where(WORKERS.c.id == "given up").values(state="lost")
+        )
+    )
+    assert workers.workforce(60) == Workforce(running=1, draining=1, lost=2, concurrency=3)
 
 
 def test_a_transaction_outlives_a_restart_of_postgresql(postgres: PostgresProcess, postgres_url: str) -> None:

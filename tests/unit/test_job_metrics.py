@@ -15,7 +15,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from service.settings import Settings
-from service.telemetry.jobs import Backlog, BacklogCollector, JobMetrics
+from service.telemetry.jobs import Backlog, BacklogCollector, JobMetrics, Standing, Workforce
 from service.telemetry.metrics import Metrics
 from service.telemetry.worker_http import WorkerHttp, WorkerPortError
 from tests.triton_process import free_ports
@@ -30,13 +30,13 @@ class Database:
         self.hold: threading.Event | None = None
         self.asked = 0
 
-    def __call__(self) -> Iterable[Backlog]:
+    def __call__(self) -> Standing:
         self.asked += 1
         if self.hold is not None:
             self.hold.wait(20)
         if self.error is not None:
             raise self.error
-        return self.backlogs
+        return Standing(tuple(self.backlogs), Workforce(running=2, lost=1, concurrency=8))
 
 
 def collected(metrics: Metrics, database: Database, **options: float) -> BacklogCollector:
@@ -60,14 +60,21 @@ def test_the_backlog_of_every_operation_is_there_even_if_it_is_nothing() -> None
     async def check() -> None:
         metrics, database = Metrics(), Database()
         collected(metrics, database)
-        database.backlogs = (Backlog("super-resolution", 12, 3, 45.5),)
+        database.backlogs = (Backlog("super-resolution", 12, 3, 45.5, 2, 1, 7.5),)
         found = await scraped(metrics)
         assert found["ganserve_jobs_database_up",] == 1
         assert found["ganserve_jobs_pending_items", "super-resolution"] == 12
         assert found["ganserve_jobs_running_items", "super-resolution"] == 3
         assert found["ganserve_jobs_oldest_pending_seconds", "super-resolution"] == 45.5
+        assert found["ganserve_jobs_open", "super-resolution"] == 2
+        assert found["ganserve_jobs_unlisted", "super-resolution"] == 1
+        assert found["ganserve_jobs_stalled_seconds", "super-resolution"] == 7.5
+        assert found["ganserve_workers", "running"] == 2
+        assert found["ganserve_workers", "draining"] == 0
+        assert found["ganserve_workers", "lost"] == 1
+        assert found["ganserve_workers_concurrency",] == 8
         for operation in ("translate", "generate"):
-            for name in ("pending_items", "running_items", "oldest_pending_seconds"):
+            for name in ("pending_items", "running_items", "oldest_pending_seconds", "stalled_seconds"):
                 assert found[f"ganserve_jobs_{name}", operation] == 0
 
     asyncio.run(check())
@@ -138,8 +145,9 @@ def test_what_a_worker_counts() -> None:
         jobs.webhook_attempted("delivered", 0.4)
         jobs.watch_heartbeat(lambda: 1.5)
         found = await scraped(metrics)
-        assert found["ganserve_job_items_total", "translate", "ok"] == 1
-        assert found["ganserve_job_items_total", "translate", "image-unreadable"] == 1
+        assert found["ganserve_job_items_total", "none", "translate", "ok"] == 1
+        assert found["ganserve_job_items_total", "client", "translate", "image-unreadable"] == 1
+        assert found["ganserve_job_items_total", "none", "translate", "cancelled"] == 0
         assert found["ganserve_job_item_seconds_count", "translate"] == 2
         assert found["ganserve_job_stage_seconds_sum", "translate", "infer"] == pytest.approx(0.2)
         assert found["ganserve_job_item_retries_total", "translate", "lost"] == 1
