@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,8 @@ def free_ports(count: int) -> list[int]:
 class TritonProcess:
     """One tritonserver over a model repository, which can be killed and started again on the same ports."""
 
-    def __init__(self, repository: Path, log: Path) -> None:
+    def __init__(self, repository: Path, log: Path, flags: Sequence[str] = ()) -> None:
+        """`flags` go to tritonserver besides those of the embedded one."""
         grpc_port, http_port, metrics_port = free_ports(3)
         self.repository = repository
         self.settings = Settings(
@@ -65,6 +67,7 @@ class TritonProcess:
         self.http_url = f"http://127.0.0.1:{http_port}"
         self.metrics_url = f"http://127.0.0.1:{metrics_port}/metrics"
         self._log = log
+        self._flags = flags
         self._directory = RunDirectory()
         self._launch: Launch | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -84,7 +87,7 @@ class TritonProcess:
         self._launch = self._directory.launch(self.settings)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                self._launch.command,
+                (*self._launch.command, *self._flags),
                 env=self._launch.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -6,7 +6,19 @@ run with the base dependencies alone.
 
 import typer
 
-from service.cli import animate, generate, health, jobs, keys, mix, models, serving, uploads, verify
+from service.cli import (
+    animate,
+    generate,
+    health,
+    jobs,
+    keys,
+    mix,
+    models,
+    repository,
+    serving,
+    uploads,
+    verify,
+)
 from service.cli.batch_jobs import commands as batch_jobs
 
 app = typer.Typer(
@@ -65,6 +77,7 @@ app.command(
     epilog=_examples("ganserve health", "ganserve health worker --ready"),
 )(health.health)
 app.add_typer(keys.app, name="keys", rich_help_panel=_SERVER)
+app.add_typer(repository.app, name="repository", rich_help_panel=_MODELS)
 
 app.command(
     rich_help_panel=_IMAGES,

@@ -1,0 +1,1 @@
+"""Triton's model repository as operators run it: production settings, versions side by side, server flags."""
