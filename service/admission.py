@@ -25,6 +25,7 @@ from types import TracebackType
 from typing import Final, Protocol
 
 from service.fair_line import FairLine
+from service.telemetry.tracing import stage
 
 INTERACTIVE: Final = 0
 BATCH: Final = 1
@@ -300,7 +301,8 @@ class Ticket:
         Args:
             units: At most the queue's window, or it runs alone.
         """
-        await self.queue.start(units, self.caller, self.priority)
+        with stage("queue", units=units):
+            await self.queue.start(units, self.caller, self.priority)
         self._running += units
 
     def finish(self, units: int) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.cards import TritonModel
+from service.telemetry.inference_spans import CallTrace, request_for
 from service.triton import InferenceError, TritonDeadlineError, TritonError
 
 Inputs = Mapping[str, NDArray[Any]]
@@ -75,7 +76,11 @@ class JoinedInference:
         lane.push(call)
         try:
             return await call.answer
+        except BaseException as error:
+            call.trace.end_part(error)
+            raise
         finally:
+            call.trace.end_part()
             timer.cancel()
             lane.leave(call)
             if call.answer.done() and not call.answer.cancelled():
@@ -104,6 +109,7 @@ class _Call:
     deadline: float
     answer: asyncio.Future[Answer] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     batch: _Batch | None = None
+    trace: CallTrace = field(default_factory=CallTrace)
 
     def is_late(self) -> None:
         """Its time is over."""
@@ -198,9 +204,10 @@ class _Lane:
         sent = perf_counter()
         try:
             remaining = max(call.deadline for call in calls) - sent
-            output = await self._triton.infer(self._model, _joined(calls), self._output, remaining)
-            if len(output) != rows:
-                raise InferenceError(f"{len(output)} rows came back for {rows}")
+            with request_for([(call.trace, call.rows) for call in calls], self._model.name):
+                output = await self._triton.infer(self._model, _joined(calls), self._output, remaining)
+                if len(output) != rows:
+                    raise InferenceError(f"{len(output)} rows came back for {rows}")
         except InferenceError as error:
             if len(calls) == 1:
                 calls[0].fail(error)

@@ -17,6 +17,7 @@ from service.concurrency import all_or_none, in_order
 from service.joining import JoinedInference
 from service.latents import z_for_seed
 from service.telemetry.metrics import Metrics
+from service.telemetry.tracing import exemplar
 from service.triton import Triton, TritonDeadlineError
 
 Noise = Literal["const", "none"] | int
@@ -229,8 +230,8 @@ class Synthesizer:
             inferred = ended - waited_from - waited
         finally:
             queue.finish(n)
-        self._metrics.queue_seconds.labels(model.name).observe(waited)
-        self._metrics.infer_seconds.labels(model.name).observe(inferred)
+        self._metrics.queue_seconds.labels(model.name).observe(waited, exemplar())
+        self._metrics.infer_seconds.labels(model.name).observe(inferred, exemplar())
         self._metrics.images.labels(model.name).inc(n)
         return Synthesized(list(images.rows), ws, waited, inferred)
 

@@ -9,6 +9,7 @@ from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
+from opentelemetry import trace
 
 from service.admission import AdmissionQueue
 from service.assembly import Assembly
@@ -16,6 +17,7 @@ from service.cards import ImageModel
 from service.concurrency import in_order
 from service.images.row_file import FinishedFile
 from service.telemetry.metrics import Metrics
+from service.telemetry.tracing import begin_stage, exemplar
 from service.tiling import Grid, cut, plan_grid
 from service.triton import InferenceError, Triton, TritonDeadlineError
 
@@ -129,12 +131,14 @@ class TileInference:
             for column in grid.columns
         )
         taking: asyncio.Future[None] | None = None
+        encoding: trace.Span | None = None
         try:
             async with aclosing(in_order(works, self.units(model, grid))) as tiles:
                 for row in grid.rows:
                     made = [await anext(tiles) for _ in grid.columns]
                     if taking is not None:
                         await asyncio.shield(taking)
+                    encoding = encoding or begin_stage("encode")
                     taking = asyncio.ensure_future(asyncio.to_thread(assembly.take_row, row, made))
                     del made
             inferred = perf_counter()
@@ -147,6 +151,9 @@ class TileInference:
                 _ = taking.cancelled() or taking.exception()  # what is raised already came first
             assembly.close()
             raise
+        finally:
+            if encoding is not None:
+                encoding.end()
         return Drawn(file, *assembly.size, starts[0] - asked, inferred - starts[0])
 
     @staticmethod
@@ -181,8 +188,8 @@ class TileInference:
         height, width, _ = tile.shape
         if made.shape != (1, height * model.scale, width * model.scale, 3):
             raise InferenceError(f"{model.name} made {list(made.shape)} of {height}×{width} pixels")
-        self._metrics.queue_seconds.labels(model.name).observe(started - waited_from)
-        self._metrics.infer_seconds.labels(model.name).observe(ended - started)
+        self._metrics.queue_seconds.labels(model.name).observe(started - waited_from, exemplar())
+        self._metrics.infer_seconds.labels(model.name).observe(ended - started, exemplar())
         self._metrics.images.labels(model.name).inc()
         pixels: Pixels = made[0]
         return pixels

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 
 from service.cards import TritonModel
+from service.telemetry.inference_spans import request_to_triton
 
 # By the type itself: a type works its name out anew each time it is asked.
 _DATATYPES: Final[Mapping[np.dtype[Any], str]] = {
@@ -192,7 +193,7 @@ class Triton:
     async def infer(
         self, model: TritonModel, inputs: Mapping[str, NDArray[Any]], output: str, timeout: float
     ) -> NDArray[Any]:
-        """Runs one batch.
+        """Runs one batch, as a part of the trace that the caller works in.
 
         Args:
             model: The model; the version the catalog knows is asked for, never another.
@@ -217,8 +218,10 @@ class Triton:
         request.outputs.add(name=output)
         if self._priority is not None:
             request.parameters["priority"].uint64_param = self._priority
+        rows = len(next(iter(inputs.values())))
         try:
-            reply = await self._stub.ModelInfer(request, timeout=timeout)
+            with request_to_triton(model.name, model.version, rows) as metadata:
+                reply = await self._stub.ModelInfer(request, timeout=timeout, metadata=metadata)
         except grpc.aio.AioRpcError as error:
             raise _translate(error) from error
         tensor = reply.outputs[0]

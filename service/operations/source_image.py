@@ -9,6 +9,7 @@ from typing import Any
 from service.api.errors.problems import ProblemError
 from service.images.decode import DecodedImage, DecodeLimits, ImageError, ImageHeader, decode, inspect
 from service.operations.engine import Engine
+from service.telemetry.tracing import stage
 
 
 class SourceImage:
@@ -54,8 +55,9 @@ class SourceImage:
             ProblemError: If it cannot be decoded within the limits.
         """
         if self._decoded is None:
-            async with self._engine.decoding:
-                self._decoded = await asyncio.to_thread(self._decode)
+            with stage("decode", bytes=len(self._data)):
+                async with self._engine.decoding:
+                    self._decoded = await asyncio.to_thread(self._decode)
         image, sha256 = self._decoded
         height, width, _ = image.pixels.shape
         return image, {"source_sha256": sha256, "source_size": [width, height]}

@@ -25,11 +25,12 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.openmetrics import exposition
 
+from service.api.answers.negotiation import negotiate
 from service.api.errors.problems import PROBLEMS
 
-METRICS_MEDIA_TYPE = CONTENT_TYPE_LATEST
-"""Of what `Metrics.scrape` gives."""
+_TEXT, _OPENMETRICS = "text/plain", "application/openmetrics-text"
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 _ENCODE_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
@@ -202,11 +203,22 @@ class Metrics:
         )
         build.labels(package_version(), platform.python_version()).set(1)
 
-    async def scrape(self) -> bytes:
-        """All metrics as they are now, in the Prometheus text format."""
+    async def scrape(self, accept: str = "") -> tuple[bytes, str]:
+        """All metrics as they are now.
+
+        Args:
+            accept: The header of that name. Who likes `application/openmetrics-text` best gets that, with
+                exemplars, which the other format has no place for.
+
+        Returns:
+            The metrics, in the Prometheus text format otherwise, and their media type.
+        """
         for refresh in self.before_scrape:
             await refresh()
-        return generate_latest(self.registry)
+        if negotiate(accept, (_TEXT, _OPENMETRICS)) == _OPENMETRICS:
+            text: bytes = exposition.generate_latest(self.registry)  # type: ignore[no-untyped-call]  # theirs
+            return text, exposition.CONTENT_TYPE_LATEST
+        return generate_latest(self.registry), CONTENT_TYPE_LATEST
 
     def count_request(self, operation: str, model: str, outcome: str) -> None:
         """Counts a request that was answered.

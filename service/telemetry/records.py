@@ -24,6 +24,7 @@ class RequestRecord:
     Attributes:
         request_id: The client's own id if it sent a usable one.
         operation: Name of the route, `other` until one matched.
+        route: Template of its path, empty until one matched.
         model: A name the catalog knows, else empty.
         outcome: `ok`, `not-modified`, `disconnected` or a problem type.
         caller: Name of the key, or `anonymous`; empty where nobody was asked.
@@ -35,6 +36,7 @@ class RequestRecord:
 
     request_id: str
     operation: str = "other"
+    route: str = ""
     model: str = ""
     outcome: str = "ok"
     caller: str = ""

@@ -1,4 +1,4 @@
-"""The outermost layer: request ids, timing, metrics, the access log, and a 500 for what nobody caught."""
+"""The outermost layer: request ids, timing, metrics, traces, the access log, a 500 for what nobody caught."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from collections.abc import Callable
 from time import perf_counter
 
 import structlog
+from opentelemetry import trace
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.telemetry.http_spans import describe_answer, request_span
 from service.telemetry.metrics import Metrics
 from service.telemetry.records import ASKED_METHOD, RequestRecord, attach_record
+from service.telemetry.tracing import exemplar
 
 _USABLE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _QUIET = frozenset(("healthz", "readyz", "metrics"))
@@ -67,14 +70,18 @@ class TelemetryMiddleware:
 
         self.metrics.in_flight.inc()
         try:
-            with structlog.contextvars.bound_contextvars(request_id=record.request_id):
+            with (
+                structlog.contextvars.bound_contextvars(request_id=record.request_id),
+                request_span(scope, record) as span,
+            ):
                 try:
                     await self.app(scope, receive, send_with_headers)
                 except ClientDisconnect:
                     if record.outcome == "ok":  # or it has been said why the answer was broken off
                         record.outcome = "disconnected"
-                except Exception:
+                except Exception as error:
                     record.outcome = "internal-error"
+                    span.record_exception(error)
                     log.exception("request failed", path=scope["path"])
                     if status:
                         raise  # too late for an answer: the server closes the connection
@@ -87,17 +94,18 @@ class TelemetryMiddleware:
                     response = self.on_shutdown(scope["path"], record.request_id)
                     await response(scope, receive, send_with_headers)
                 finally:
-                    self._write_down(scope, record, status)
+                    self._write_down(scope, record, status, span)
         finally:
             self.metrics.in_flight.dec()
 
-    def _write_down(self, scope: Scope, record: RequestRecord, status: int) -> None:
+    def _write_down(self, scope: Scope, record: RequestRecord, status: int, span: trace.Span) -> None:
         seconds = perf_counter() - record.started
         route = scope.get("route")
         if route is not None:
-            record.operation = route.name
+            record.operation, record.route = route.name, route.path
         self.metrics.count_request(record.operation, record.model, record.outcome)
-        self.metrics.request_seconds.labels(record.operation, record.model).observe(seconds)
+        self.metrics.request_seconds.labels(record.operation, record.model).observe(seconds, exemplar())
+        describe_answer(span, scope, record, status)
         if record.caller:
             self.metrics.calls.labels(record.caller, record.outcome).inc()
         (log.debug if record.operation in _QUIET else log.info)(

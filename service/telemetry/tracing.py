@@ -1,4 +1,7 @@
-"""Traces of batch jobs, by OpenTelemetry's API: spans that cost nothing until an SDK is there to record them.
+"""Traces, by OpenTelemetry's API: spans that cost next to nothing until an SDK is there to record them.
+
+The span of a request is made by `http_spans`, those of what is with Triton by `inference_spans`; what lies
+between is a `stage`, and a span only within a request or an item that is recorded.
 
 A job is worked on for a long time, by several processes, some of which die. So no span of it waits for the
 others: the gateway keeps the trace of the request in the job's row, and everything done for the job is a
@@ -14,7 +17,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias
 
 import structlog
 from opentelemetry import trace
@@ -24,11 +27,16 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from service.telemetry.metrics import package_version
 
 SpanName = Literal["job.create", "job.expand", "job.chunk", "job.item", "job.webhook"]
+StageName = Literal["queue", "read", "decode", "encode", "write"]
+Attribute: TypeAlias = str | int | float | None
 
 _PREFIX: Final = "ganserve."
+_CARRIED: Final = (b"traceparent", b"tracestate")
 _W3C: Final = TraceContextTextMapPropagator()
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+_DEFAULT_ENDPOINT: Final = "http://localhost:4318"
 _LAST_SECONDS: Final = 3.0
+_NO_STAGE: Final = contextlib.nullcontext(trace.INVALID_SPAN)
 
 
 class TracingSetupError(Exception):
@@ -51,11 +59,10 @@ def configure_tracing(service: str) -> Callable[[], None]:
     Raises:
         TracingSetupError: The extra `tracing` is not installed, or the exporter is another one.
     """
-    exporter = os.environ.get("OTEL_TRACES_EXPORTER", "").strip()
-    asked = bool(exporter) or any(os.environ.get(name) for name in _ENDPOINTS)
-    if not asked or exporter == "none" or os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+    exporter = _exporter()
+    if exporter is None:
         return lambda: None
-    if exporter not in ("", "otlp", "console"):
+    if exporter not in ("otlp", "console"):
         raise TracingSetupError(f"OTEL_TRACES_EXPORTER={exporter}: otlp, console and none are known")
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -85,6 +92,66 @@ def configure_tracing(service: str) -> Callable[[], None]:
     return send_the_rest
 
 
+def otlp_traces_url() -> str | None:
+    """Where the environment says that spans are sent, for others than this process; None if nowhere.
+
+    Returns:
+        The whole URL, as OTLP by HTTP has it.
+    """
+    if _exporter() != "otlp":
+        return None
+    if url := os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"):
+        return url
+    endpoint = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or _DEFAULT_ENDPOINT
+    return f"{endpoint.rstrip('/')}/v1/traces"
+
+
+def _exporter() -> str | None:
+    """The exporter that the environment asks for, None if none."""
+    exporter = os.environ.get("OTEL_TRACES_EXPORTER", "").strip()
+    asked = bool(exporter) or any(os.environ.get(name) for name in _ENDPOINTS)
+    if not asked or exporter == "none" or os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return None
+    return exporter or "otlp"
+
+
+def is_on() -> bool:
+    """Whether there is an SDK that spans go to."""
+    return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+
+
+def tracer() -> trace.Tracer:
+    """What makes the spans of this package."""
+    provider = trace.get_tracer_provider()
+    known = _known_tracer.get(provider)
+    if known is None:
+        _known_tracer.clear()  # there is one provider in a process, but for tests
+        known = _known_tracer[provider] = provider.get_tracer("ganserve", package_version())
+    return known
+
+
+_known_tracer: Final[dict[trace.TracerProvider, trace.Tracer]] = {}
+
+
+def context_of(headers: Iterable[tuple[bytes, bytes]]) -> Context | None:
+    """The trace that a request belongs to, as the parent of its span.
+
+    Args:
+        headers: Of the ASGI scope: lower-case names, and values.
+
+    Returns:
+        None if it has no `traceparent` header, several or an invalid one.
+    """
+    found = [(name, value) for name, value in headers if name in _CARRIED]
+    if not found:
+        return None
+    if sum(name == b"traceparent" for name, _ in found) != 1:
+        return None
+    carrier = {name.decode(): value.decode("latin-1") for name, value in found}
+    context = _W3C.extract(carrier, context=Context())
+    return context if trace.get_current_span(context).get_span_context().is_valid else None
+
+
 def traceparent_of(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
     """The trace that a request belongs to.
 
@@ -94,11 +161,8 @@ def traceparent_of(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
     Returns:
         Its `traceparent` header; None if there is none, several or an invalid one.
     """
-    found = [value.decode("latin-1") for name, value in headers if name == b"traceparent"]
-    if len(found) != 1:
-        return None
-    span = trace.get_current_span(_context(found[0]))
-    return _traceparent(span) if span.get_span_context().is_valid else None
+    context = context_of(headers)
+    return None if context is None else _traceparent(trace.get_current_span(context))
 
 
 def current_traceparent() -> str | None:
@@ -106,26 +170,122 @@ def current_traceparent() -> str | None:
     return _traceparent(trace.get_current_span())
 
 
+def carried() -> tuple[tuple[str, str], ...] | None:
+    """The headers that make what is called a part of this task's trace; None if it works in none."""
+    carrier: dict[str, str] = {}
+    _W3C.inject(carrier)
+    return tuple(carrier.items()) or None
+
+
 @contextlib.contextmanager
 def span(
-    name: SpanName, *, parent: str | None = None, **attributes: str | int | float | None
+    name: SpanName,
+    *,
+    parent: str | None = None,
+    kind: trace.SpanKind = trace.SpanKind.INTERNAL,
+    **attributes: Attribute,
 ) -> Iterator[trace.Span]:
     """Work that is a span while it lasts; what is logged meanwhile carries its ids.
 
-    An exception makes it a failed span, a cancellation one with the attribute `ganserve.cancelled`.
+    An exception makes it a failed span, a cancellation one with the attribute `ganserve.cancelled`. Within an
+    async generator nothing may be yielded meanwhile.
 
     Args:
         name: What is done.
         parent: A `traceparent`, such as that of the job's row; without it the span that is current.
+        kind: `CLIENT` where another service is called.
         attributes: Of the span, as `ganserve.<name>`; those that are None are left out.
     """
     context = _context(parent) if parent else None
-    with _tracer().start_as_current_span(name, context=context, attributes=_named(attributes)) as current:
+    with _current(name, context, kind, _named(attributes)) as current:
+        yield current
+
+
+def stage(name: StageName, **attributes: Attribute) -> contextlib.AbstractContextManager[trace.Span]:
+    """A part of the work that this task does; a span if what it is a part of is recorded, else nothing.
+
+    Args:
+        name: Which part.
+        attributes: As for `span`.
+    """
+    if not trace.get_current_span().is_recording():
+        return _NO_STAGE
+    return _current(name, None, trace.SpanKind.INTERNAL, _named(attributes))
+
+
+@contextlib.contextmanager
+def _current(
+    name: str, context: Context | None, kind: trace.SpanKind, attributes: dict[str, str | int | float]
+) -> Iterator[trace.Span]:
+    with tracer().start_as_current_span(name, context, kind, attributes) as current:
         try:
             yield current
         except asyncio.CancelledError:
             current.set_attribute(f"{_PREFIX}cancelled", True)
             raise
+        except Exception as error:
+            current.set_attribute("error.type", error_type(error))
+            raise
+
+
+def begin_stage(name: StageName, **attributes: Attribute) -> trace.Span:
+    """The same for what other parts of the work run beside; nothing belongs to it, and the caller ends it.
+
+    Args:
+        name: Which part.
+        attributes: As for `span`.
+
+    Returns:
+        The span, or one that records nothing.
+    """
+    if not trace.get_current_span().is_recording():
+        return trace.INVALID_SPAN
+    return tracer().start_span(name, attributes=_named(attributes))
+
+
+def failed(kind: str) -> None:
+    """Makes the span that is current a failed one.
+
+    Args:
+        kind: The slug of a problem type.
+    """
+    mark_failed(trace.get_current_span(), kind)
+
+
+def mark_failed(current: trace.Span, kind: str, reason: str | None = None) -> None:
+    """Makes a span a failed one.
+
+    Args:
+        current: The span.
+        kind: Its `error.type`: the slug of a problem type, a status, or the name of an exception.
+        reason: For people.
+    """
+    current.set_attribute("error.type", kind)
+    current.set_status(trace.StatusCode.ERROR, reason)
+
+
+def error_type(error: BaseException) -> str:
+    """What `error.type` says of an exception: the slug of a problem, else the name of its class."""
+    problem = getattr(error, "problem", None)
+    return str(getattr(problem, "slug", type(error).__name__))
+
+
+def exemplar() -> dict[str, str] | None:
+    """What leads from a measured value to the trace in which it was measured.
+
+    Returns:
+        The labels of an exemplar; None if this task works in no trace, or in one that is not kept.
+    """
+    current = trace.get_current_span()
+    if not current.is_recording():
+        return None
+    context = current.get_span_context()
+    if not context.trace_flags.sampled:
+        return None
+    return {
+        "trace_id": trace.format_trace_id(context.trace_id),
+        "span_id": trace.format_span_id(context.span_id),
+    }
 
 
 def record_job(
@@ -134,7 +294,7 @@ def record_job(
     ended: datetime,
     *,
     failed: bool,
-    **attributes: str | int | float | None,
+    **attributes: Attribute,
 ) -> None:
     """Writes the span `job`, which is as long as the job was.
 
@@ -145,7 +305,7 @@ def record_job(
         failed: Whether the job as such failed.
         attributes: As for `span`: job, operation, model, state, items, failed items.
     """
-    current = _tracer().start_span(
+    current = tracer().start_span(
         "job",
         context=_context(parent) if parent else None,
         start_time=_ns(created),
@@ -165,10 +325,6 @@ def trace_ids(logger: Any, method: str, event: structlog.typing.EventDict) -> st
     return event
 
 
-def _tracer() -> trace.Tracer:
-    return trace.get_tracer("ganserve", package_version())
-
-
 def _context(traceparent: str) -> Context:
     return _W3C.extract({"traceparent": traceparent}, context=Context())
 
@@ -179,7 +335,7 @@ def _traceparent(span: trace.Span) -> str | None:
     return carrier.get("traceparent")
 
 
-def _named(attributes: dict[str, str | int | float | None]) -> dict[str, str | int | float]:
+def _named(attributes: dict[str, Attribute]) -> dict[str, str | int | float]:
     return {f"{_PREFIX}{name}": value for name, value in attributes.items() if value is not None}
 
 

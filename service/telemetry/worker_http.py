@@ -17,7 +17,7 @@ from starlette.routing import Route
 from service.api.errors.problems import ProblemError, problem_response
 from service.http_protocol import bounded_protocol
 from service.settings import Settings
-from service.telemetry.metrics import METRICS_MEDIA_TYPE, Metrics
+from service.telemetry.metrics import Metrics
 from service.telemetry.records import RequestRecord
 
 WhyNotReady = Callable[[], Awaitable[str | None]]
@@ -118,7 +118,8 @@ class WorkerHttp:
         return JSONResponse({"status": "ready"}, headers={"cache-control": "no-store"})
 
     async def _scrape(self, request: Request) -> Response:
-        return Response(await self._metrics.scrape(), media_type=METRICS_MEDIA_TYPE)
+        content, media_type = await self._metrics.scrape(request.headers.get("accept", ""))
+        return Response(content, media_type=media_type, headers={"vary": "accept"})
 
 
 async def _problem(request: Request, error: Exception) -> Response:

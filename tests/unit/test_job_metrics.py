@@ -47,7 +47,7 @@ def collected(metrics: Metrics, database: Database, **options: float) -> Backlog
 
 async def scraped(metrics: Metrics) -> dict[tuple[str, ...], float]:
     """Samples by name and label values."""
-    text = (await metrics.scrape()).decode()
+    text = (await metrics.scrape())[0].decode()
     return {
         (sample.name, *sample.labels.values()): sample.value
         for family in text_string_to_metric_families(text)

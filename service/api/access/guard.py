@@ -119,7 +119,7 @@ class Guard:
             await response(scope, receive, send)
 
     async def _let_in(self, scope: Scope, receive: Receive, send: Send) -> None:
-        match, name = self._route(scope)
+        match, name, path = self._route(scope)
         if match is Match.NONE:
             raise _RefusedError(ProblemError("not-found", f"Nothing is served at {scope['path']}."))
         if match is Match.PARTIAL:
@@ -127,7 +127,7 @@ class Guard:
             await self.app(scope, receive, send)  # answers 405
             return
         record = record_of(scope)
-        record.operation = name
+        record.operation, record.route = name, path
         access = self._access[name]
         if access == "open":
             scope[_KEY] = _NOBODY if self._keyring else _EVERYBODY
@@ -198,16 +198,17 @@ class Guard:
                 found |= getattr(route, "methods", None) or set()
         return sorted(found)
 
-    def _route(self, scope: Scope) -> tuple[Match, str]:
-        """The first route that fits, as the router looks for it."""
+    def _route(self, scope: Scope) -> tuple[Match, str, str]:
+        """The first route that fits, as the router looks for it; its name and the template of its path."""
         found = Match.NONE
         for route in self._routes:
             match, _ = route.matches(scope)
             if match is Match.FULL:
-                return match, route.name  # type: ignore[attr-defined]  # `check_access` saw that it has one
+                # `check_access` saw that it has a name, and what is no route of a path matches nothing.
+                return match, route.name, route.path  # type: ignore[attr-defined]
             if match is Match.PARTIAL:
                 found = match
-        return found, ""
+        return found, "", ""
 
 
 class _RefusedError(Exception):

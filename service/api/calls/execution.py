@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from time import perf_counter
 
 from fastapi import Request
@@ -14,6 +15,7 @@ from service.api.context import services_of
 from service.concurrency import in_thread as run_in_thread
 from service.operations.work import Made, Task, admitted, twice
 from service.telemetry.records import record_of
+from service.telemetry.tracing import exemplar, stage
 
 
 async def execute(
@@ -24,6 +26,7 @@ async def execute(
     in_thread: Callable[[Made], bool],
     label: str,
     sent_pixels: int = 0,
+    encodes: bool = True,
 ) -> Response:
     """Carries out a task and renders the result.
 
@@ -35,6 +38,7 @@ async def execute(
         in_thread: Whether `render` would hold up the event loop.
         label: What `render` encodes to, for metrics.
         sent_pixels: Of the image that came with the call, whose deadline grows with it.
+        encodes: Whether `render` makes a file; what was drawn tile by tile is one already.
 
     Returns:
         The response, with the headers every image answer has.
@@ -55,9 +59,10 @@ async def execute(
             await services.catalog.confirm(task.model)
             record.queue, record.infer = made.queue_seconds, made.infer_seconds
             started = perf_counter()
-            response = await run_in_thread(render, made) if in_thread(made) else render(made)
+            with stage("encode", format=label) if encodes else nullcontext():
+                response = await run_in_thread(render, made) if in_thread(made) else render(made)
             record.encode = perf_counter() - started
-        services.metrics.encode_seconds.labels(label).observe(record.encode)
+        services.metrics.encode_seconds.labels(label).observe(record.encode, exemplar())
         response.headers["x-model"] = task.model.name
         response.headers["x-model-digest"] = task.model.digest
         return response

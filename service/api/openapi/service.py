@@ -65,7 +65,10 @@ METRICS_DOCS: Final[dict[str, Any]] = {
         200: {
             "description": "Metrics",
             "headers": HEADERS,
-            "content": {"text/plain": {"schema": {"type": "string"}, "example": "ganserve_triton_up 1.0\n"}},
+            "content": {
+                media_type: {"schema": {"type": "string"}, "example": f"ganserve_triton_up 1.0\n{end}"}
+                for media_type, end in (("text/plain", ""), ("application/openmetrics-text", "# EOF\n"))
+            },
         },
         **problems(),
     },

@@ -8,7 +8,6 @@ from fastapi.responses import JSONResponse
 from service.api.context import services_of
 from service.api.errors.problems import ProblemError
 from service.api.openapi.service import HEALTHZ_DOCS, METRICS_DOCS, READYZ_DOCS
-from service.telemetry.metrics import METRICS_MEDIA_TYPE
 
 router = APIRouter(tags=["health"])
 
@@ -44,5 +43,6 @@ async def readyz(request: Request) -> JSONResponse:
 
 @router.get("/metrics", summary="Prometheus metrics", **METRICS_DOCS)
 async def metrics(request: Request) -> Response:
-    """The gateway's metrics in the Prometheus text format."""
-    return Response(await services_of(request).metrics.scrape(), media_type=METRICS_MEDIA_TYPE)
+    """The gateway's metrics in the Prometheus text format, or with exemplars in that of OpenMetrics."""
+    content, media_type = await services_of(request).metrics.scrape(request.headers.get("accept", ""))
+    return Response(content, media_type=media_type, headers={"vary": "accept"})

@@ -40,6 +40,7 @@ from service.paths import path_in_w, path_in_z
 from service.settings import Settings
 from service.synthesis import Latent, window_of
 from service.telemetry.records import record_of
+from service.telemetry.tracing import exemplar, stage
 
 router = APIRouter(tags=["generate"])
 
@@ -251,17 +252,18 @@ def _streamed(request: Request, plan: _Plan, signer: Signer | None) -> StreamedT
                 for pixels in part.images:
                     started = perf_counter()
                     data = {"index": index, "frames": body.frames}
-                    if signer is not None or blocks_event_loop(
-                        pixels.shape[0] * pixels.shape[1], body.frame_format
-                    ):
-                        data |= await asyncio.to_thread(_frame, body, recipe, index, pixels, signer)
-                    else:
-                        data |= _frame(body, recipe, index, pixels, None)
+                    with stage("encode", format=body.frame_format):
+                        if signer is not None or blocks_event_loop(
+                            pixels.shape[0] * pixels.shape[1], body.frame_format
+                        ):
+                            data |= await asyncio.to_thread(_frame, body, recipe, index, pixels, signer)
+                        else:
+                            data |= _frame(body, recipe, index, pixels, None)
                     record.encode += perf_counter() - started
                     yield event("frame", data, index)
                     index += 1
                 asked = perf_counter()
-        services.metrics.encode_seconds.labels(body.frame_format).observe(record.encode)
+        services.metrics.encode_seconds.labels(body.frame_format).observe(record.encode, exemplar())
         said = {"frames": index, "model": model.name, "model_digest": model.digest}
         yield event("done", {**said, "milliseconds": record.milliseconds()})
 

@@ -56,4 +56,5 @@ async def _enlarged(request: Request, services: Services) -> Response:
         in_thread=lambda made: signer is not None,
         label=image_format,
         sent_pixels=header.width * header.height,
+        encodes=signer is not None,
     )

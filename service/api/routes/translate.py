@@ -55,4 +55,5 @@ async def _translated(request: Request, services: Services) -> Response:
         in_thread=lambda made: signer is not None,
         label=image_format,
         sent_pixels=header.width * header.height,
+        encodes=signer is not None,
     )

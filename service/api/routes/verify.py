@@ -206,6 +206,7 @@ async def _reproduce(
         in_thread=lambda made: True,
         label="verify",
         sent_pixels=again.sent_pixels,
+        encodes=False,
     )
 
 
