@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from service.embedded.tritonserver import remove_leftovers
@@ -39,6 +41,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first, all others as they come."""
     order = {name: place for place, name in enumerate(_LONGEST)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_ssl_context() -> Iterator[None]:
+    """Reading the certificates of all authorities takes 20 ms of CPU, which every `httpx.get` would pay."""
+    with pytest.MonkeyPatch.context() as patch:
+        cached = functools.cache(httpx._transports.default.create_ssl_context)
+        patch.setattr(httpx._transports.default, "create_ssl_context", cached)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

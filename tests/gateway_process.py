@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import httpx
 import psutil
 
-from service.embedded.child import dying_with_parent
+from tests.forked import ForkedProcess
 from tests.triton_process import free_ports
 
 _COMMAND = "from service.server import serve; from service.settings import Settings; serve(Settings())"
@@ -43,13 +42,7 @@ class GatewayProcess:
         """Starts it, anew after a kill; it need not answer yet."""
         environment = {f"GANSERVE_{name.upper()}": str(value) for name, value in self._settings.items()}
         with self._log.open("ab") as out:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", _COMMAND],
-                env={**os.environ, **environment},
-                stdout=out,
-                stderr=out,
-                preexec_fn=dying_with_parent(signal.SIGKILL),
-            )
+            self.process = ForkedProcess(_COMMAND, {**os.environ, **environment}, out)
 
     def client(self, **options: Any) -> httpx.Client:
         return httpx.Client(base_url=self.url, trust_env=False, timeout=60, **options)

@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from service.embedded.child import dying_with_parent
+from tests.forked import ForkedProcess
 from tests.triton_process import free_ports
 
 RUN = "from service.jobs.worker import run; from service.settings import Settings; run(Settings())"
@@ -40,12 +39,8 @@ class WorkerProcess:
         given = {"worker_port": self.port, "log_level": "info", **self._settings}
         environment = {f"GANSERVE_{name.upper()}": str(value) for name, value in given.items()}
         with self._log.open("ab") as out:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", self.command],
-                env={**os.environ, **environment, **self._environment},
-                stdout=out,
-                stderr=out,
-                preexec_fn=dying_with_parent(signal.SIGKILL),
+            self.process = ForkedProcess(
+                self.command, {**os.environ, **environment, **self._environment}, out
             )
 
     def wait_ready(self, seconds: float = 30) -> None:

@@ -49,6 +49,9 @@ def configure_logging(level: str, log_format: Literal["json", "console"]) -> Non
         )
     )
     logging.basicConfig(level=threshold, handlers=[handler], force=True)
+    # They tell of each step of a migration, sixty lines at the first start.
+    for library in ("dbos", "alembic"):
+        logging.getLogger(library).setLevel(max(threshold, logging.WARNING))
 
 
 def log_with_every_line(**values: str) -> None:

@@ -32,7 +32,10 @@ def assert_nothing_is_left(running: Up) -> None:
 
 @pytest.fixture
 def up(tmp_path: Path, toy_repository: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Up]]:
-    """Starts `ganserve up` over the toy repository, or another, with its own temporary directory."""
+    """Starts `ganserve up` over the toy repository, or another, with its own temporary directory.
+
+    Without a worker, which is two more seconds of imports, unless `run_worker` says so.
+    """
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     monkeypatch.setenv("TMPDIR", str(temporary))
@@ -40,6 +43,7 @@ def up(tmp_path: Path, toy_repository: Path, monkeypatch: pytest.MonkeyPatch) ->
     started: list[Up] = []
 
     def start(*flags: str, repository: Path = toy_repository, **settings: object) -> Up:
+        settings.setdefault("run_worker", "false")
         environment = {f"GANSERVE_{name.upper()}": str(value) for name, value in settings.items()}
         started.append(Up(repository, tmp_path / f"up-{len(started)}.log", environment, list(flags)))
         return started[-1]
@@ -49,9 +53,8 @@ def up(tmp_path: Path, toy_repository: Path, monkeypatch: pytest.MonkeyPatch) ->
         process.close()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_serves_and_stops_without_a_trace(up: Callable[..., Up], number: signal.Signals) -> None:
-    running = up().wait_until_ready()
+def test_serves_and_stops_without_a_trace(up: Callable[..., Up]) -> None:
+    running = up(run_worker="true").wait_until_ready()
     assert f"http://localhost:{running.port}/v1/models/toy/images/7.png" in running.output
     assert f"http://localhost:{running.port}/docs" in running.output
     assert "toy (generator, 16×16)" in running.output
@@ -61,7 +64,7 @@ def test_serves_and_stops_without_a_trace(up: Callable[..., Up], number: signal.
     assert running.family().keys() == {"triton", "model", "gateway", "worker"}
     (folder,) = Path(tempfile.gettempdir()).glob("ganserve-*")
     assert list(Path("/dev/shm").glob(f"{folder.name}-*"))
-    running.process.send_signal(number)
+    running.process.send_signal(signal.SIGINT)
     assert running.wait_for_exit() == 0
     assert_nothing_is_left(running)
     assert not list(Path("/dev/shm").glob(f"{folder.name}-*"))
@@ -84,7 +87,9 @@ def test_with_keys_and_a_name_of_its_own_it_starts_and_asks_for_them(
     assert secret[17:] not in running.output
 
 
-def test_a_killed_triton_is_announced_and_restarted(up: Callable[..., Up]) -> None:
+def test_crashes_of_triton_and_of_its_model_processes_are_announced_and_answered(
+    up: Callable[..., Up],
+) -> None:
     running = up().wait_until_ready()
     before = running.image().content
     triton = running.family()["triton"]
@@ -99,7 +104,25 @@ def test_a_killed_triton_is_announced_and_restarted(up: Callable[..., Up]) -> No
     (folder,) = Path(tempfile.gettempdir()).glob("ganserve-*")
     regions = {path.name.removeprefix(folder.name) for path in Path("/dev/shm").glob(f"{folder.name}-*")}
     assert {name[:3] for name in regions} == {"-2-"}, "the crashed one's shared memory is still there"
-    running.process.send_signal(signal.SIGINT)
+
+    # Triton alone would go on failing every call to that model, and say that it is ready.
+    family["model"].send_signal(signal.SIGKILL)
+    running.wait_for("A model process of Triton was killed by SIGKILL.")
+    until(lambda: running.output.count("Triton serves again") == 2)
+    assert running.image().content == before
+    assert running.family()["triton"].pid != family["triton"].pid
+
+    # The fourth crash in a row is answered after a pause of two seconds, long enough to look.
+    for expected in (3, 4):
+        until(lambda n=expected: running.output.count("Triton serves again") == n - 1)
+        running.family()["triton"].send_signal(signal.SIGKILL)
+        until(lambda n=expected: running.output.count("Restarting it") >= n)
+    until(lambda: running.ready_status() == 503, 20)
+    problem = running.image()
+    assert problem.status_code == 503
+    assert problem.headers["content-type"] == "application/problem+json"
+    until(lambda: running.ready_status() == 200)
+    running.process.send_signal(signal.SIGTERM)
     assert running.wait_for_exit() == 0
     assert_nothing_is_left(running)
 
@@ -121,36 +144,6 @@ def test_a_triton_killed_in_the_middle_of_a_restart_is_restarted_again(up: Calla
     assert running.image().status_code == 200
 
 
-def test_a_killed_model_process_is_announced_and_triton_restarted(up: Callable[..., Up]) -> None:
-    """Triton alone would go on failing every call to that model, and say that it is ready."""
-    running = up().wait_until_ready()
-    before = running.image().content
-    triton = running.family()["triton"]
-    running.family()["model"].send_signal(signal.SIGKILL)
-    running.wait_for("A model process of Triton was killed by SIGKILL.")
-    running.wait_for("Triton serves again")
-    assert running.image().content == before
-    assert running.family()["triton"].pid != triton.pid
-    running.process.send_signal(signal.SIGTERM)
-    assert running.wait_for_exit() == 0
-    assert_nothing_is_left(running)
-
-
-def test_a_model_that_is_unloaded_or_cannot_be_loaded_is_no_crash(
-    up: Callable[..., Up], tmp_path: Path
-) -> None:
-    repository = write_toy_repository(tmp_path / "repository")
-    write_toy_repository(repository, name="other")
-    running = up(repository=repository).wait_until_ready()
-    (repository / "other-synthesis" / "1" / "model.onnx").write_bytes(b"damaged")
-    for _ in range(3):
-        for role, verb in (("mapping", "unload"), ("synthesis", "load"), ("mapping", "load")):
-            running.control(f"other-{role}", verb)
-            time.sleep(0.4)
-    assert running.image().status_code == 200
-    assert "Restarting" not in running.output
-
-
 def test_what_was_unloaded_before_a_crash_stays_so(up: Callable[..., Up], tmp_path: Path) -> None:
     """It may be why there was no memory left; and calls must not find a model that was taken away."""
     repository = write_toy_repository(tmp_path / "repository")
@@ -165,9 +158,11 @@ def test_what_was_unloaded_before_a_crash_stays_so(up: Callable[..., Up], tmp_pa
         running.family()["triton"].send_signal(signal.SIGKILL)
         until(lambda: running.output.count("Triton serves again") == expected)
 
+    def load(model: str, verb: str = "load") -> httpx.Response:
+        return httpx.post(f"{running.url}/v1/models/{model}/{verb}", trust_env=False, timeout=30)
+
     def change(model: str, verb: str) -> None:
-        url = f"{running.url}/v1/models/{model}/{verb}"
-        assert httpx.post(url, trust_env=False, timeout=30).status_code == 200
+        assert load(model, verb).status_code == 200
         time.sleep(1.2)  # the supervisor looks twice a second
 
     change("other", "unload")
@@ -181,38 +176,17 @@ def test_what_was_unloaded_before_a_crash_stays_so(up: Callable[..., Up], tmp_pa
     running.family()["triton"].send_signal(signal.SIGTERM)  # it unloads everything, and nobody asked for that
     until(lambda: running.output.count("Triton serves again") == 3)
     assert names() == ["other", "toy"]
-
-
-def test_a_crash_with_every_model_unloaded_leaves_a_gateway_that_can_load_them(
-    up: Callable[..., Up],
-) -> None:
-    running = up().wait_until_ready()
-    assert httpx.post(f"{running.url}/v1/models/toy/unload", trust_env=False, timeout=30).status_code == 200
-    time.sleep(1.2)
-    running.family()["triton"].send_signal(signal.SIGKILL)
-    running.wait_for("Triton serves again")
-    assert running.ready_status() == 503
-    load = f"{running.url}/v1/models/toy/load"
-    until(lambda: httpx.post(load, trust_env=False, timeout=30).status_code == 200)
+    change("other", "unload")
+    change("toy", "unload")
+    crash(4)
+    assert running.ready_status() == 503, "a gateway that serves nothing, but can load"
+    until(lambda: load("toy").status_code == 200)
     assert running.image().status_code == 200
-
-
-def test_the_gateway_says_not_ready_while_triton_is_down(up: Callable[..., Up]) -> None:
-    running = up().wait_until_ready()
-    # The fourth crash in a row is answered after a pause of two seconds, long enough to look.
-    for expected in (1, 2, 3, 4):
-        until(lambda n=expected: running.output.count("Triton serves again") == n - 1)
-        running.family()["triton"].send_signal(signal.SIGKILL)
-        until(lambda n=expected: running.output.count("Restarting it") >= n)
-    until(lambda: running.ready_status() == 503, 20)
-    problem = running.image()
-    assert problem.status_code == 503
-    assert problem.headers["content-type"] == "application/problem+json"
-    until(lambda: running.ready_status() == 200)
 
 
 def test_too_many_crashes_stop_everything(up: Callable[..., Up]) -> None:
     running = up(restart_limit=1).wait_until_ready()
+    assert running.family().keys() == {"triton", "model", "gateway"}
     running.family()["triton"].send_signal(signal.SIGKILL)
     running.wait_for("Triton serves again")
     running.family()["triton"].send_signal(signal.SIGKILL)
@@ -231,7 +205,7 @@ def test_a_killed_gateway_stops_everything(up: Callable[..., Up]) -> None:
 
 
 def test_a_killed_worker_is_announced_and_restarted_and_the_rest_goes_on(up: Callable[..., Up]) -> None:
-    running = up().wait_until_ready()
+    running = up(run_worker="true").wait_until_ready()
     running.wait_for("worker started")
     before = running.family()
     before["worker"].send_signal(signal.SIGKILL)
@@ -251,14 +225,8 @@ def test_a_killed_worker_is_announced_and_restarted_and_the_rest_goes_on(up: Cal
     assert_nothing_is_left(running)
 
 
-def test_without_a_worker(up: Callable[..., Up]) -> None:
-    running = up("--no-worker").wait_until_ready()
-    time.sleep(1)
-    assert running.family().keys() == {"triton", "model", "gateway"}
-
-
 def test_nothing_outlives_a_killed_supervisor(up: Callable[..., Up]) -> None:
-    running = up().wait_until_ready()
+    running = up(run_worker="true").wait_until_ready()
     (folder,) = Path(tempfile.gettempdir()).glob("ganserve-*")
     running.process.kill()
     running.process.wait()
@@ -295,7 +263,12 @@ def test_one_damaged_model_is_reported_and_the_others_are_served(
     running = up(repository=repository).wait_until_ready()
     assert "Not served: damaged-synthesis: " in running.output
     assert "damaged (generator" not in running.output
+    for _ in range(3):  # that a model is unloaded, or cannot be loaded, is no crash
+        for role, verb in (("mapping", "unload"), ("synthesis", "load"), ("mapping", "load")):
+            running.control(f"damaged-{role}", verb)
+            time.sleep(0.4)
     assert running.image().status_code == 200
+    assert "Restarting" not in running.output
 
 
 def test_a_taken_port_is_named_with_its_remedy(up: Callable[..., Up]) -> None:

@@ -81,7 +81,7 @@ def test_a_worker_says_where_files_cannot_be_stored(tmp_path: Path) -> None:
     url = (tmp_path / "file").as_uri()
     status, said = started("worker", state_folder=tmp_path, artifacts_url=url)
     assert status == 2
-    assert f"\nganserve worker: files of jobs cannot be stored at {url}: " in said
+    assert f"ganserve worker: files of jobs cannot be stored at {url}: " in said
     assert "GANSERVE_ARTIFACTS_URL" in said
 
 
