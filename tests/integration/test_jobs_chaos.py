@@ -33,7 +33,7 @@ from tests.s3_process import S3Process
 from tests.toy_image_models import toy_image, write_toy_image_model
 from tests.triton_process import TritonProcess
 
-ITEMS: Final = int(os.environ.get("CHAOS_ITEMS", "300"))
+ITEMS: Final = int(os.environ.get("CHAOS_ITEMS", "180"))
 SECONDS: Final = float(os.environ.get("CHAOS_SECONDS", "2"))
 WORKERS: Final = 3
 ROUNDS: Final = 2

@@ -52,7 +52,7 @@ def spoil_pictures(card: dict) -> None:
         card["golden"]["thumbnails"][seed] = base64.b64encode(pixels).decode()
 
 
-def test_no_call_is_lost_while_a_model_is_reloaded_ten_times(
+def test_no_call_is_lost_while_a_model_is_reloaded_again_and_again(
     tmp_path: Path, start_triton: StartTriton, start_gateway: Start
 ) -> None:
     """Other weights under the same version: every answer's pixels are those of the digest it names."""
@@ -84,7 +84,7 @@ def test_no_call_is_lost_while_a_model_is_reloaded_ten_times(
         async with httpx.AsyncClient(base_url=gateway.url, trust_env=False, timeout=60) as client:
             digests.append((await client.get("/v1/models/toy")).json()["digest"])
             callers = [asyncio.ensure_future(caller(client, number, stop)) for number in range(6)]
-            for reload in range(1, 11):
+            for reload in range(1, 6):
                 for role in ROLES:
                     shutil.copytree(
                         sources[reload % 2] / f"toy-{role}", repository / f"toy-{role}", dirs_exist_ok=True

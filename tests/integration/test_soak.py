@@ -1,11 +1,11 @@
-"""Twenty seconds of what `make soak` does for ten minutes."""
+"""Ten seconds of what `make soak` does for ten minutes."""
 
 from tests.benchmarks.soak import Plan, soak
 from tests.benchmarks.soak_report import report
 
 
 def test_everything_at_once() -> None:
-    soaked = soak(Plan(seconds=20, clients=24, reload_seconds=4, sample_seconds=0.5))
+    soaked = soak(Plan(seconds=10, clients=24, reload_seconds=3, sample_seconds=0.5))
     text = report(soaked)
     assert not soaked.wrong, text
     assert soaked.reloads >= 1, text
