@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from time import perf_counter
@@ -23,7 +24,7 @@ from service.jobs.runtime import Runtime
 from service.jobs.slots import Slots
 from service.jobs.storage import StorageError
 from service.telemetry.jobs import JobMetrics, RetryReason, Stage
-from service.telemetry.tracing import span
+from service.telemetry.tracing import failed, span, stage
 
 log = structlog.get_logger(__name__)
 
@@ -268,9 +269,10 @@ class ChunkRunner:
         async def attempt() -> None:
             operation = operation_of(job.spec)
             started = perf_counter()
-            data = await self._places.read(job, item)
+            with stage("read"):
+                data = await self._places.read(job, item)
             timings["read"] = perf_counter() - started
-            async with self._computing.one():
+            async with self._turn():
                 produced = await self._runtime.run_image(operation, data, caller=job.owner)
             await self._stored(ours, item, produced, timings)
 
@@ -285,7 +287,7 @@ class ChunkRunner:
             seeds = [item.source.seed for item in wanted if isinstance(item.source, Seed)]
             images = self._runtime.run_seeds(operation, seeds, caller=job.owner)
             try:
-                async with self._computing.one(), aclosing(images) as made:
+                async with self._turn(), aclosing(images) as made:
                     next_item = iter(wanted)
                     async for produced in made:
                         work = self._seed_stored(ours, next(next_item), produced, left)
@@ -300,6 +302,14 @@ class ChunkRunner:
                     await asyncio.wait(storing)
 
         await self._until_ended(ours, left, attempt)
+
+    @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """One of the places of what this worker computes at a time."""
+        async with contextlib.AsyncExitStack() as place:
+            with stage("queue", waits_for="worker"):
+                await place.enter_async_context(self._computing.one())
+            yield
 
     async def _seed_stored(self, ours: _Ours, item: Item, produced: Produced, left: list[Item]) -> None:
         await self._stored(ours, item, produced, {})
@@ -335,6 +345,7 @@ class ChunkRunner:
             self._metrics.retries.labels(job.spec.operation, reason).inc()
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
+        failed(problem.problem.slug)
         for item in list(left):
             await self._failed(ours, item, problem, perf_counter() - started)
 
@@ -363,7 +374,8 @@ class ChunkRunner:
 
     async def _store(self, ours: _Ours, item: Item, produced: Produced, timings: dict[str, float]) -> None:
         job, started = ours.job, perf_counter()
-        size = await self._places.write(job, item, produced)
+        with stage("write", bytes=produced.size):
+            size = await self._places.write(job, item, produced)
         timings = {**timings, **produced.timings, "write": perf_counter() - started}
         output = Output(
             size,
@@ -376,5 +388,5 @@ class ChunkRunner:
         ended = Finished(item.n, item.attempts, ItemState.SUCCEEDED, output, timings=timings)
         if await ours.ended(ended):
             self._metrics.item_ended(job.spec.operation, "ok", sum(timings.values()))
-            for stage, seconds in timings.items():
-                self._metrics.stage_ended(job.spec.operation, cast("Stage", stage), seconds)
+            for part, seconds in timings.items():
+                self._metrics.stage_ended(job.spec.operation, cast("Stage", part), seconds)

@@ -38,6 +38,7 @@ from service.operations.work import Task, admitted, changed, deadline_problem, t
 from service.settings import Settings
 from service.synthesis import Latent, Synthesized, window_of
 from service.telemetry.metrics import Metrics
+from service.telemetry.tracing import exemplar, stage
 from service.tile_inference import Drawn
 from service.triton import ModelDownError, Triton, TritonChangedError
 
@@ -208,9 +209,10 @@ class Runtime:
             sha256 = sha256_of(pixels)
             return sha256, file_of(pixels, recipe, sha256, image_format, body.quality, signer)
 
-        sha256, data = await asyncio.to_thread(write)
+        with stage("encode", format=image_format):
+            sha256, data = await asyncio.to_thread(write)
         seconds = perf_counter() - started
-        self.engine.metrics.encode_seconds.labels(image_format).observe(seconds)
+        self.engine.metrics.encode_seconds.labels(image_format).observe(seconds, exemplar())
         return Produced(
             BytesIO(data),
             len(data),
@@ -244,7 +246,8 @@ class Runtime:
                 return signed(opened.read(), operation.media_type, drawn.recipe, signer)
 
         if signer is not None:
-            data = await asyncio.to_thread(sign, signer)
+            with stage("encode", format=operation.image_format, signed=True):
+                data = await asyncio.to_thread(sign, signer)
             opened, size = BytesIO(data), len(data)
         rest = perf_counter() - began - made.queue_seconds - made.infer_seconds
         return Produced(

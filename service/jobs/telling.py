@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import datetime, timezone
+from urllib.parse import urlsplit
 
 import structlog
+from opentelemetry import trace
 
 from service.jobs.job_store import JobNotFoundError, JobStore
+from service.jobs.records import Job
 from service.jobs.shown import job_json
 from service.jobs.webhook_targets import WebhookPolicy
-from service.jobs.webhooks import State, deliver, job_event, message_id, next_wait
+from service.jobs.webhooks import Delivered, State, deliver, job_event, message_id, next_wait
 from service.jobs.workflows import WorkflowClient
 from service.telemetry.jobs import JobMetrics
+from service.telemetry.tracing import carried, mark_failed, span
 
 log = structlog.get_logger(__name__)
 
@@ -60,9 +65,18 @@ class Teller:
         ended = datetime.fromtimestamp(job.ended_at, timezone.utc)
         state: State = job.state.value  # type: ignore[assignment]  # one of the three ends
         payload = job_event(state, ended, job_json(job))
-        delivered = await deliver(url, secret, message, payload, self._policy)
+        with span(
+            "job.webhook", parent=job.traceparent, kind=trace.SpanKind.CLIENT, job=job.id, attempt=attempt
+        ) as current:
+            delivered = await deliver(url, secret, message, payload, self._policy, carried() or ())
+            _describe(current, url, delivered)
+            wait = next_wait(delivered, attempt, message, self._policy)
+            self._note(job, attempt, delivered, wait)
+        if wait is not None:
+            await self._client.put_webhook(job, attempt + 1, wait)
+
+    def _note(self, job: Job, attempt: int, delivered: Delivered, wait: float | None) -> None:
         self._metrics.webhook_attempted(delivered.outcome, delivered.seconds)
-        wait = next_wait(delivered, attempt, message, self._policy)
         log.info(
             "webhook",
             job=job.id,
@@ -72,5 +86,15 @@ class Teller:
             detail=delivered.detail,
             next_seconds=None if wait is None else round(wait),
         )
-        if wait is not None:
-            await self._client.put_webhook(job, attempt + 1, wait)
+
+
+def _describe(current: trace.Span, url: str, delivered: Delivered) -> None:
+    """What the conventions for HTTP clients say, but for the path, which may be a secret."""
+    current.set_attribute("http.request.method", "POST")
+    with suppress(ValueError):  # it is no URL, and so nothing was called
+        current.set_attribute("server.address", urlsplit(url).hostname or "")
+    current.set_attribute("ganserve.outcome", delivered.outcome)
+    if delivered.status is not None:
+        current.set_attribute("http.response.status_code", delivered.status)
+    if delivered.outcome != "delivered":
+        mark_failed(current, str(delivered.status or delivered.outcome), delivered.detail)

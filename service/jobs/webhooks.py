@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -95,7 +95,12 @@ def job_event(state: State, ended: datetime, job: Mapping[str, Any]) -> dict[str
 
 
 async def deliver(
-    url: str, secret: str, message_id: str, payload: Mapping[str, Any], policy: WebhookPolicy
+    url: str,
+    secret: str,
+    message_id: str,
+    payload: Mapping[str, Any],
+    policy: WebhookPolicy,
+    trace: Iterable[tuple[str, str]] = (),
 ) -> Delivered:
     """Sends a message once. Follows no redirect, uses no proxy, and is done within the policy's time.
 
@@ -105,6 +110,7 @@ async def deliver(
         message_id: The same at every attempt.
         payload: JSON; the same at every attempt.
         policy: Where messages may go.
+        trace: Headers that make what the receiver does a part of a trace, which is not signed.
 
     Returns:
         What became of it; every 2xx means that the receiver has it.
@@ -124,7 +130,7 @@ async def deliver(
         return Delivered(outcome, final, status, detail, retry_after, time.perf_counter() - started)
 
     body = json.dumps(payload, separators=(",", ":"), ensure_ascii=False)
-    headers = signed_headers(secret, message_id, body)
+    headers = {**dict(trace), **signed_headers(secret, message_id, body)}
     try:
         with anyio.fail_after(policy.timeout_seconds):
             status, retry_after = await _post(url, headers, body.encode(), policy)

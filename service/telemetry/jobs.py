@@ -18,6 +18,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from service.telemetry.metrics import fault_of
+from service.telemetry.tracing import exemplar
 
 Operation = Literal["super-resolution", "translate", "generate"]
 OPERATIONS: Final[tuple[Operation, ...]] = ("super-resolution", "translate", "generate")
@@ -123,11 +124,11 @@ class JobMetrics:
             seconds: Of its last attempt.
         """
         self.items.labels(operation, outcome, fault_of(outcome)).inc()
-        self.item_seconds.labels(operation).observe(seconds)
+        self.item_seconds.labels(operation).observe(seconds, exemplar())
 
     def stage_ended(self, operation: Operation, stage: Stage, seconds: float) -> None:
         """Counts what one stage of an item took."""
-        self.stage_seconds.labels(operation, stage).observe(seconds)
+        self.stage_seconds.labels(operation, stage).observe(seconds, exemplar())
 
     def watch_heartbeat(self, age: Callable[[], float]) -> None:
         """Reads the age of the last heartbeat when scraped, so that one that stopped is seen.
@@ -145,7 +146,7 @@ class JobMetrics:
             seconds: How long it took.
         """
         self.webhooks.labels(outcome).inc()
-        self.webhook_seconds.observe(seconds)
+        self.webhook_seconds.observe(seconds, exemplar())
 
 
 @dataclass(frozen=True)

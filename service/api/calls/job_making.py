@@ -28,7 +28,7 @@ from service.jobs.receive import ReceivedFile, ReceivedJob, receive_job
 from service.jobs.records import Job, NewItem, UploadedFile, ZipSource, new_job_id
 from service.jobs.storage import Area, StorageError
 from service.jobs.zip_records import ArchiveError
-from service.telemetry.tracing import current_traceparent, span, traceparent_of
+from service.telemetry.tracing import current_traceparent, span
 
 log = structlog.get_logger(__name__)
 
@@ -68,7 +68,7 @@ async def make_job(request: Request) -> MadeJob:
         ClientDisconnect: If the client left before the body was complete; nor then.
     """
     key = idempotency_key_of(request)
-    with span("job.create", parent=traceparent_of(request.scope["headers"])) as current:
+    with span("job.create") as current:
         await _check_count(request, key)
         content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if content_type == "multipart/form-data":
