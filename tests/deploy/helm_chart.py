@@ -1,0 +1,122 @@
+"""The chart as `helm template` renders it, and its objects checked against schemas."""
+
+from __future__ import annotations
+
+import functools
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import kubernetes_validate
+import yaml
+
+from tests.operator_tools import tool
+
+CHART = Path(__file__).parents[2] / "deploy" / "helm" / "ganserve"
+VALUE_FILES = sorted(path.stem for path in (CHART / "ci").glob("*.yaml"))
+NAMESPACE = "images"
+OLDEST, MIDDLE, NEWEST = VERSIONS = ("1.29", "1.33", "1.37")
+
+_CRD_SCHEMAS = Path(__file__).with_name("crd_schemas")
+_WORKLOADS = ("Deployment", "StatefulSet", "Job")
+
+Object = dict[str, Any]
+
+
+class RenderError(Exception):
+    """Helm refused; the text is what it said."""
+
+
+def helm(*arguments: str) -> str:
+    """What helm prints."""
+    done = subprocess.run([tool("helm"), *arguments], capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode:
+        raise RenderError(done.stderr + done.stdout)
+    return done.stdout
+
+
+@functools.cache
+def rendered(
+    values: str, *, version: str = NEWEST, release: str = "x", sets: tuple[str, ...] = (), chart: Path = CHART
+) -> tuple[Object, ...]:
+    """The objects that one of the value files makes; not to be changed.
+
+    Args:
+        values: Stem of a file in `ci/`, or nothing for the defaults.
+        version: Of Kubernetes.
+        release: Name of the release.
+        sets: What `--set` changes.
+        chart: Another chart than ours.
+    """
+    files = ("--values", str(CHART / "ci" / f"{values}.yaml")) if values else ()
+    changes = [argument for change in sets for argument in ("--set", change)]
+    text = helm(
+        "template", release, str(chart), "--namespace", NAMESPACE, "--kube-version", version, *files, *changes
+    )
+    return tuple(each for each in yaml.load_all(text, _StrictLoader) if each is not None)
+
+
+def find(objects: tuple[Object, ...], kind: str, name: str) -> Object:
+    """The object of that kind whose name ends so."""
+    found = [each for each in objects if each["kind"] == kind and each["metadata"]["name"].endswith(name)]
+    assert len(found) == 1, [(each["kind"], each["metadata"]["name"]) for each in objects]
+    return found[0]
+
+
+def workloads(objects: tuple[Object, ...]) -> list[Object]:
+    """What makes pods."""
+    return [each for each in objects if each["kind"] in _WORKLOADS]
+
+
+def pod_of(workload: Object) -> Object:
+    """The pod a workload makes: metadata and spec."""
+    template: Object = workload["spec"]["template"]
+    return template
+
+
+def containers(pod: Object) -> list[Object]:
+    """All containers of a pod, those that run before the others first."""
+    return [*pod["spec"].get("initContainers", ()), *pod["spec"]["containers"]]
+
+
+def container(workload: Object, name: str) -> Object:
+    """One container by its name."""
+    (found,) = (each for each in containers(pod_of(workload)) if each["name"] == name)
+    return found
+
+
+def problems(objects: tuple[Object, ...], version: str) -> list[str]:
+    """What a strict server of that version would refuse."""
+    found = []
+    for each in objects:
+        name = f"{each['kind']} {each['metadata']['name']}"
+        path = _CRD_SCHEMAS / f"{each['kind'].lower()}.json"
+        try:
+            if path.exists():
+                _custom(path).validate(each)
+            else:
+                # A kind it does not know raises as well: SchemaNotFoundError.
+                kubernetes_validate.validate(each, version, strict=True)
+        except jsonschema.ValidationError as error:
+            found.append(f"{name}, {version}: {'.'.join(map(str, error.path))}: {error.message}")
+    return found
+
+
+@functools.cache
+def _custom(path: Path) -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(json.loads(path.read_text("utf-8")))
+
+
+class _StrictLoader(yaml.CSafeLoader):
+    """Refuses a key that is there twice, as Kubernetes does."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        twice = {key for key in keys if keys.count(key) > 1}
+        if twice:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"twice the same key: {twice}", node.start_mark
+            )
+        return super().construct_mapping(node, deep)  # type: ignore[no-any-return]
