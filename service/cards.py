@@ -34,6 +34,7 @@ class TritonModel:
         inputs: Shape of each input without the batch axis, by name.
         outputs: Shape of each output without the batch axis, by name.
         card: The parsed card.
+        cached: Whether Triton's response cache may answer for it.
     """
 
     name: str
@@ -43,6 +44,7 @@ class TritonModel:
     inputs: Mapping[str, tuple[int, ...]]
     outputs: Mapping[str, tuple[int, ...]]
     card: Mapping[str, Any]
+    cached: bool = False
 
 
 @dataclass(frozen=True)
@@ -161,10 +163,12 @@ def read_triton_model(config: model_config_pb2.ModelConfig, version: str) -> Tri
     Raises:
         CardError: If the card is missing or broken, or the model does not batch.
     """
-    if "card" not in config.parameters:
+    # One config for all versions: an older one's card is beside the newest one's.
+    key = next((key for key in (f"card.{version}", "card") if key in config.parameters), None)
+    if key is None:
         raise CardError("the config has no parameter `card`")
     try:
-        card = json.loads(config.parameters["card"].string_value)
+        card = json.loads(config.parameters[key].string_value)
     except ValueError as error:
         raise CardError(f"the card is not JSON: {error}") from error
     if not isinstance(card, dict):
@@ -186,6 +190,7 @@ def read_triton_model(config: model_config_pb2.ModelConfig, version: str) -> Tri
         inputs={tensor.name: tuple(tensor.dims) for tensor in config.input},
         outputs={tensor.name: tuple(tensor.dims) for tensor in config.output},
         card=card,
+        cached=config.response_cache.enable,
     )
 
 

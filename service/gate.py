@@ -59,6 +59,8 @@ class Gate:
         self._verdicts: dict[str, Verdict] = {}
         self._checks: dict[str, asyncio.Task[None]] = {}
         self._places = asyncio.Semaphore(_AT_A_TIME)
+        # Digests of the weights that Triton's response cache may hold answers of, by model and version.
+        self._cached: dict[tuple[str, str], str] = {}
 
     def verdict(self, name: str) -> Verdict | None:
         """What is known of a model."""
@@ -70,6 +72,8 @@ class Gate:
         Args:
             name: Public name; None for all.
         """
+        if name is None:
+            self._cached.clear()  # with Triton, its cache was
         for known in list(self._verdicts) if name is None else [name]:
             self._verdicts.pop(known, None)
             if (check := self._checks.pop(known, None)) is not None:
@@ -158,6 +162,7 @@ class Gate:
     async def _judge(self, verdict: Verdict, older: ServedModel | None) -> None:
         candidate = verdict.candidate
         try:
+            self._refuse_stale(candidate)
             match = await check(self._triton, candidate, self._mode, self._timeout)
         except GoldenError as error:
             verdict.serving = await self._still_good(older)
@@ -182,6 +187,21 @@ class Gate:
                 log.warning("model makes close, not equal pixels", model=candidate.name)
             verdict.state, verdict.reason, verdict.failures = "READY", "", 0
             verdict.serving = _with_match(candidate, match)
+
+    def _refuse_stale(self, candidate: ServedModel) -> None:
+        """Raises GoldenError if Triton's response cache may answer for it with other weights' pixels.
+
+        It outlives a reload, and tells models apart by name and version alone.
+        """
+        for part in triton_models(candidate):
+            if not part.cached:
+                continue
+            digest = str(part.card["digest"])
+            if self._cached.setdefault((part.name, part.version), digest) != digest:
+                raise GoldenError(
+                    f"{part.name} has other weights under the same version {part.version}, and Triton's "
+                    "response cache still has answers of the old ones; give the new ones a new version number"
+                )
 
     async def _still_good(self, older: ServedModel | None) -> ServedModel | None:
         """The older version, if what Triton has under its name and version is still what it was."""

@@ -84,10 +84,10 @@ class TritonProcess:
 
     def spawn(self) -> None:
         """Start, and do not wait. It ends with the thread that calls this, so with a killed test run."""
-        self._launch = self._directory.launch(self.settings)
+        self._launch = self._directory.launch(self.settings, more=self._flags)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                (*self._launch.command, *self._flags),
+                self._launch.command,
                 env=self._launch.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

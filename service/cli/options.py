@@ -22,6 +22,15 @@ STILLS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
 
 DEFAULT_URL = "http://localhost:8080"  # of `service.client`, which `--help` does not wait for
 
+OperatorKey = Annotated[
+    str | None,
+    typer.Option(
+        envvar="TRITON_OPERATOR_KEY",
+        help="What opens Triton's HTTP endpoint, in the header triton-operator.",
+        show_default="a random one that nobody knows",
+    ),
+]
+
 
 class Format(str, Enum):
     """File formats that the server encodes."""

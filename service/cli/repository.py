@@ -9,6 +9,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from service.cli.options import OperatorKey
+
 app = typer.Typer(
     help="Give a model repository production settings; say how Triton is started on it.",
     no_args_is_help=True,
@@ -60,25 +62,49 @@ def flags(
     reasons: Annotated[
         bool, typer.Option("--reasons", help="Each below its reason, the key's place left open: for a file.")
     ] = False,
-    operator_key: Annotated[
-        str | None,
-        typer.Option(
-            envvar="TRITON_OPERATOR_KEY",
-            help="What opens Triton's HTTP endpoint, in the header triton-operator.",
-            show_default="a random one that nobody knows",
-        ),
-    ] = None,
+    operator_key: OperatorKey = None,
 ) -> None:
     """Print how tritonserver is started in production, one flag a line."""
-    import secrets
-
-    from service.repository.server_flags import flags_file, server_flags
+    from service.repository.server_flags import flags_file, operator_key_or_random, server_flags
 
     if reasons:
         print(flags_file(profile.value), end="")
         return
-    for flag in server_flags(profile.value, operator_key or secrets.token_urlsafe(24)):
+    for flag in server_flags(profile.value, operator_key_or_random(operator_key)):
         print(flag)
+
+
+@app.command(epilog="[bold]Example[/bold]\n\n  ganserve repository publish exported /srv/models terrain")
+def publish(
+    source: Annotated[Path, typer.Argument(help="What gantrain export wrote.", file_okay=False)],
+    repository: Annotated[Path, typer.Argument(help="The repository that Triton serves.", file_okay=False)],
+    model: Annotated[str, typer.Argument(help="The model.")],
+) -> None:
+    """Put a new version of a model beside the one that serves; `ganserve load` then puts it to the test."""
+    from service.repository.config_text import RepositoryError
+    from service.repository.versions import publish as publish_version
+
+    try:
+        version = publish_version(source, repository, model)
+    except (RepositoryError, OSError) as error:
+        _end(error)
+    print(f"Version {version} of {model} is in {repository}; `ganserve load {model}` makes it serve.")
+
+
+@app.command(epilog="[bold]Example[/bold]\n\n  ganserve repository withdraw /srv/models terrain")
+def withdraw(
+    repository: Annotated[Path, typer.Argument(help="The repository that Triton serves.", file_okay=False)],
+    model: Annotated[str, typer.Argument(help="The model.")],
+) -> None:
+    """Take the newest version of a model away; `ganserve load` then goes back to the one before it."""
+    from service.repository.config_text import RepositoryError
+    from service.repository.versions import withdraw as withdraw_version
+
+    try:
+        gone, left = withdraw_version(repository, model)
+    except (RepositoryError, OSError) as error:
+        _end(error)
+    print(f"Version {gone} of {model} is gone; `ganserve load {model}` goes back to version {left}.")
 
 
 def _end(error: Exception) -> NoReturn:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from service.cli.asking import fail
+from service.cli.options import OperatorKey
 
 if TYPE_CHECKING:
     from service.settings import Settings
@@ -96,6 +97,14 @@ def triton(
         ),
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Have Triton log every request.")] = False,
+    production: Annotated[
+        bool,
+        typer.Option(
+            "--production",
+            help="Start it as `ganserve repository flags --profile cpu` says: response cache, closed HTTP.",
+        ),
+    ] = False,
+    operator_key: OperatorKey = None,
 ) -> None:
     """Run the Triton that comes with ganserve alone, for gateways and workers elsewhere; for containers.
 
@@ -108,9 +117,11 @@ def triton(
     settings = _settings({}, flags)
     from service.embedded.alone import run
     from service.embedded.supervisor import SupervisorError
+    from service.repository.server_flags import operator_key_or_random, server_flags
 
+    more = server_flags("cpu", operator_key_or_random(operator_key)) if production else []
     try:
-        run(settings, say=lambda line: print(line, flush=True), verbose=verbose)
+        run(settings, say=lambda line: print(line, flush=True), verbose=verbose, flags=more)
     except SupervisorError as error:
         fail(str(error))
 

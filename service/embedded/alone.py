@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from service.embedded import model_processes, preflight
 from service.embedded.child import ChildProcess
@@ -13,7 +13,13 @@ from service.embedded.tritonserver import RunDirectory, remove_leftovers
 from service.settings import Settings
 
 
-def run(settings: Settings, *, say: Callable[[str], None] = print, verbose: bool = False) -> None:
+def run(
+    settings: Settings,
+    *,
+    say: Callable[[str], None] = print,
+    verbose: bool = False,
+    flags: Sequence[str] = (),
+) -> None:
     """Runs Triton until SIGINT, SIGTERM or SIGHUP has stopped it. A second signal stops it at once.
 
     Nothing is started again: that is for whatever runs this, which then sees how often it happens.
@@ -22,6 +28,7 @@ def run(settings: Settings, *, say: Callable[[str], None] = print, verbose: bool
         settings: Address, ports, folder of models.
         say: Prints a line of Triton's log.
         verbose: Whether Triton logs every request.
+        flags: Of tritonserver, besides.
 
     Raises:
         SupervisorError: Something keeps it from starting, or it or one of its model processes crashed.
@@ -29,10 +36,10 @@ def run(settings: Settings, *, say: Callable[[str], None] = print, verbose: bool
     if found := preflight.problems(settings, alone=True):
         raise SupervisorError("\n".join(found))
     # The main thread forks the child: the kernel ties its life to that very thread.
-    asyncio.run(_run(settings, say, verbose))
+    asyncio.run(_run(settings, say, verbose, flags))
 
 
-async def _run(settings: Settings, say: Callable[[str], None], verbose: bool) -> None:
+async def _run(settings: Settings, say: Callable[[str], None], verbose: bool, flags: Sequence[str]) -> None:
     asked_to_stop = asyncio.Event()
     triton: ChildProcess | None = None
 
@@ -47,7 +54,7 @@ async def _run(settings: Settings, say: Callable[[str], None], verbose: bool) ->
     remove_leftovers()
     directory = RunDirectory()
     try:
-        launch = directory.launch(settings, verbose=verbose, address=settings.triton_host)
+        launch = directory.launch(settings, verbose=verbose, address=settings.triton_host, more=flags)
         try:
             triton = await ChildProcess.start(
                 "Triton",

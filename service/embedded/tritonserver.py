@@ -146,6 +146,7 @@ class RunDirectory:
         verbose: bool = False,
         models: Sequence[str] | None = None,
         address: str = ADDRESS,
+        more: Sequence[str] = (),
     ) -> Launch:
         """A new start of tritonserver from this folder, with shared memory regions of its own.
 
@@ -154,6 +155,7 @@ class RunDirectory:
             verbose: Whether it logs every request.
             models: Which are loaded, by Triton's names; None for all there are.
             address: Where it listens.
+            more: Flags besides; those of them that are decided here are left out.
 
         Returns:
             How to start it.
@@ -161,8 +163,10 @@ class RunDirectory:
         self._starts += 1
         # The folder's random suffix makes the name unique, and lets `remove_leftovers` find the regions.
         prefix = f"{self.path.name}-{self._starts}-"
+        command = self._command(settings, prefix, verbose, ["*"] if models is None else models, address)
+        decided = {flag.split("=", 1)[0] for flag in command}
         return Launch(
-            command=self._command(settings, prefix, verbose, ["*"] if models is None else models, address),
+            command=(*command, *(flag for flag in more if flag.split("=", 1)[0] not in decided)),
             environment=self._environment(),
             shared_memory_prefix=prefix,
         )

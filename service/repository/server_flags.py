@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -13,6 +14,9 @@ OPERATOR_KEY: Final = "$(TRITON_OPERATOR_KEY)"
 """Stands for the key that opens what is closed to everybody else: Kubernetes puts the environment variable in
 its place. Whoever starts Triton otherwise has to, since what is left as it is here everybody knows."""
 OPERATOR_HEADER: Final = "triton-operator"
+"""The HTTP header that key is sent in."""
+OPERATOR_METADATA: Final = f"triton-grpc-protocol-{OPERATOR_HEADER}"
+"""The same in gRPC, where Triton puts this before it."""
 CACHE_BYTES: Final = 256 << 20
 """Of the response cache: some 20,000 images of 64², or 80 of 1024²."""
 
@@ -92,6 +96,11 @@ FLAGS: Final[Sequence[Flag]] = (
         gpu_only=True,
     ),
 )
+
+
+def operator_key_or_random(key: str | None) -> str:
+    """The key, or one that nobody knows."""
+    return key or secrets.token_urlsafe(24)
 
 
 def server_flags(profile: ProfileName, operator_key: str = OPERATOR_KEY) -> list[str]:

@@ -39,7 +39,7 @@ class TritonAlone:
         self._log = folder / "log"
         with self._log.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "service.cli", "triton", f"--models={repository}"],
+                [sys.executable, "-m", "service.cli", "triton", "--production", f"--models={repository}"],
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -85,6 +85,7 @@ def test_serves_says_so_and_stops_without_a_trace(alone: TritonAlone) -> None:
     assert alone.health("triton", "--ready") == (0, f"{alone.url}/v2/health/ready says it is ready.\n")
     # What answers there is no worker: that is noticed, too.
     assert alone.health("worker") == (1, f"{alone.url}/healthz answers 404.\n")
+    assert httpx.post(f"{alone.url}/v2/repository/index", trust_env=False).status_code == 403
     family = alone.family()
     assert alone.left_over()
     alone.process.terminate()

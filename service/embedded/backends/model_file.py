@@ -31,7 +31,8 @@ def find_model_file(args: dict[str, str], config: dict[str, Any], usual_name: st
         payload = path.read_bytes()
     except OSError as error:
         raise pb_utils.TritonModelException(f"cannot read {path}: {error.strerror}") from None
-    card = parameter(config, "card")
+    # One config for all versions: an older one's card is beside the newest one's.
+    card = parameter(config, f"card.{args['model_version']}") or parameter(config, "card")
     expected = json.loads(card).get("digest") if card else None
     digest = hashlib.sha256(payload).hexdigest()
     if expected is not None and digest != expected:
