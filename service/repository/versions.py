@@ -152,8 +152,9 @@ def _with_version(new: _Part, served: _Part, version: int) -> model_config_pb2.M
                 "versions have one config; serve it under a name of its own"
             )
     rendered = _text(served.config, "profile")
-    if rendered in PROFILES:
-        config = render_config(config, PROFILES[rendered], new.folder / CONFIG)
+    for profile in PROFILES.values():
+        if profile.name == rendered:
+            config = render_config(config, profile, new.folder / CONFIG)
     config.version_policy.latest.num_versions = VERSIONS_KEPT
     config.parameters["card"].string_value = new.card(new.versions[-1])
     for older in served.versions:
