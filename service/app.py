@@ -13,6 +13,7 @@ from service.api.access.guard import Guard
 from service.api.access.scopes import check_access
 from service.api.access.security_headers import SecurityHeadersMiddleware, security_headers
 from service.api.answers.head import HeadMiddleware
+from service.api.answers.last_answers import LastAnswersMiddleware
 from service.api.context import Services
 from service.api.errors.handlers import failure_response, install_handlers, respond, shutdown_response
 from service.api.openapi.document import install_openapi
@@ -156,4 +157,5 @@ def create_app(settings: Settings) -> FastAPI:
         SecurityHeadersMiddleware, headers=security_headers(settings.cors_origins, settings.hsts_seconds)
     )
     app.add_middleware(HeadMiddleware)
+    app.add_middleware(LastAnswersMiddleware, draining=lambda: app.state.services.draining)
     return app

@@ -52,7 +52,10 @@ def test_in_flight_finishes(
         ready = client.get("/readyz")
         assert ready.status_code == 503
         assert ready.json()["detail"] == "The gateway is shutting down."
-        assert client.get("/healthz").status_code == 200
+        healthy = client.get("/healthz")
+        assert healthy.status_code == 200
+        # Or a client that keeps its connections would send its next call into a port that closes.
+        assert (ready.headers["connection"], healthy.headers["connection"]) == ("close", "close")
     time.sleep(1)
     with pytest.raises(httpx.ConnectError):
         httpx.get(gateway.url + "/healthz", trust_env=False)
@@ -61,6 +64,7 @@ def test_in_flight_finishes(
     caller.join(60)
     streamer.join(60)
     assert answers[0].status_code == 200
+    assert answers[0].headers["connection"] == "close"
     assert len(answers[0].json()["data"]) == 24
     events = [line for line in streamed if line.startswith("event: ")]
     assert events.count("event: frame") == 16, (streamed[:4], gateway.log())
