@@ -158,6 +158,25 @@ def train(
         float | None, typer.Option(help="Stop after so many minutes, with a checkpoint.", min=0)
     ] = None,
     device: Device = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            envvar="GANTRAIN_METRICS_PORT",
+            min=1,
+            max=65535,
+            help="Serve Prometheus metrics on this port while the run lasts.",
+        ),
+    ] = None,
+    metrics_host: Annotated[
+        str, typer.Option(envvar="GANTRAIN_METRICS_HOST", help="Address that --metrics-port listens on.")
+    ] = "0.0.0.0",  # noqa: S104  # whoever asks for a port wants it scraped from another machine
+    metrics_textfile: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="GANTRAIN_METRICS_TEXTFILE",
+            help="Write them to this file, for node_exporter's textfile collector; *.prom.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print configuration and sizes of the networks, and stop.")
     ] = False,
@@ -194,6 +213,7 @@ def train(
             console.print(describe_networks(config, config.data.folder(data)))
             return
         from training.loop import train as run_training
+        from training.telemetry import Exposition
 
         run = out or Path("runs") / config.name
         checkpoint = run_training(
@@ -205,6 +225,9 @@ def train(
             device=device,
             console=console,
             command=shlex.join(typed),
+            metrics=None
+            if metrics_port is None and metrics_textfile is None
+            else Exposition(metrics_port, metrics_host, metrics_textfile, Path(preset).stem),
         )
     total = config.optimization.kimg
     console.print(
@@ -282,7 +305,7 @@ def export(
         from training.config_files import preset_of
         from training.data.recipe import read_provenance
         from training.export.export import export_checkpoint
-        from training.metrics.evaluate import METRICS
+        from training.metrics.results import METRICS
 
         checkpoint = load_checkpoint(run)
         config = checkpoint.config

@@ -60,7 +60,7 @@ class Engine:
         accumulate: int = 1,
         compile_networks: bool = False,
     ) -> None:
-        self.rank = dist.get_rank() if dist.is_initialized() else 0
+        self.rank = this_rank()
         self.world_size = dist.get_world_size() if dist.is_initialized() else 1
         self.device = _device(device)
         self.precision = precision
@@ -70,6 +70,7 @@ class Engine:
         self.rng = torch.Generator(self.device).manual_seed(seed)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         self._sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros(2, device=self.device))
+        self._nonfinite = torch.zeros([], dtype=torch.int64, device=self.device)
 
     @property
     def part(self) -> slice:
@@ -144,6 +145,8 @@ class Engine:
                 self.scaler.scale(loss / self.accumulate).backward()
         gradients = [p.grad for p in parameters if p.grad is not None]
         self._average(gradients)
+        # A norm is finite only if all are. It is counted on the device, so that nothing waits for it.
+        self._nonfinite += ~torch.isfinite(nn.utils.get_total_norm(gradients))
         if not self.scaler.is_enabled():
             # Half-precision blocks may overflow once in a while; such a step must not end the run.
             for gradient in gradients:
@@ -171,6 +174,16 @@ class Engine:
         """Notes a figure of this step; the log shows its mean. Costs no synchronisation with the GPU."""
         value = torch.as_tensor(value, device=self.device).detach().float().mean()
         self._sums[name] += torch.stack([value, torch.ones_like(value)])
+
+    def take_nonfinite(self) -> int:
+        """Optimiser steps since the last call whose gradients held an infinity or NaN.
+
+        Those too large to be squared are among them. They are replaced by finite ones; at `fp16` the step is
+        left out.
+        """
+        count = int(self._nonfinite.item())
+        self._nonfinite.zero_()
+        return count
 
     def take_reports(self) -> dict[str, float]:
         """The mean of each figure since the last call, over all processes.
@@ -240,6 +253,11 @@ def processes(device: str | None) -> Iterator[None]:
         yield
     finally:
         dist.destroy_process_group()
+
+
+def this_rank() -> int:
+    """The number of this process among those of the run."""
+    return dist.get_rank() if dist.is_initialized() else 0
 
 
 def _device(name: str | None) -> torch.device:

@@ -7,7 +7,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -21,11 +21,12 @@ from training.config import RunConfig
 from training.data.datasets import Dataset, open_dataset
 from training.data.loader import batches
 from training.data.progress import reading
-from training.engine import Batch, DeviceError, Engine, processes
+from training.engine import Batch, DeviceError, Engine, processes, this_rank
 from training.errors import GantrainError
 from training.families.base import Family
 from training.families.table import FAMILIES
 from training.run_log import RunLog
+from training.telemetry import Exposition, Telemetry, telemetry
 
 LOG_EVERY = 20  # steps between two lines of stats.jsonl
 PREVIEW_SAMPLES = 8
@@ -45,6 +46,7 @@ def train(
     device: str | None = None,
     console: Console | None = None,
     command: str | None = None,
+    metrics: Exposition | None = None,
 ) -> Checkpoint:
     """Trains until `config.optimization.kimg`, a stop signal, or a time limit, and leaves a checkpoint.
 
@@ -60,6 +62,7 @@ def train(
         device: `cpu`, `cuda` or `cuda:N`; None takes a GPU if there is one.
         console: Where progress is shown.
         command: What was typed, for the model card.
+        metrics: Where the first process makes metrics available to Prometheus, if it shall.
 
     Returns:
         The last checkpoint.
@@ -71,9 +74,14 @@ def train(
         DivergedError: If a loss is no longer finite.
         RunExistsError: If the folder holds a run and `resume` is false.
         SamplerError: If the batch is larger than the dataset.
+        TelemetryError: If metrics cannot be made available there.
     """
-    with processes(device):
-        return _train(config, data, run, resume, max_minutes, device, console or Console(), command)
+    console = console or Console()
+    with processes(device), ExitStack() as stack:
+        exposed = None
+        if metrics is not None and this_rank() == 0:
+            exposed = stack.enter_context(telemetry(config, run, metrics, console))
+        return _train(config, data, run, resume, max_minutes, device, console, command, exposed)
 
 
 def _train(
@@ -85,6 +93,7 @@ def _train(
     device: str | None,
     console: Console,
     command: str | None,
+    metrics: Telemetry | None,
 ) -> Checkpoint:
     o = config.optimization
     engine = Engine(
@@ -139,9 +148,9 @@ def _train(
     started = time.monotonic() - seconds
     deadline = None if max_minutes is None else time.monotonic() + max_minutes * 60
     held_out = _preview_batch(config, held_out_set, engine)
-    log = RunLog(run, config, console, first_step=step, total_steps=total_steps, main=engine.is_main)
 
     def checkpoint() -> Checkpoint:
+        log.nonfinite(engine.take_nonfinite())
         engine.check_reports()  # a run that has diverged must not replace its last good checkpoint
         result = Checkpoint(
             config=config,
@@ -159,6 +168,7 @@ def _train(
                 kept = run / f"checkpoint-{result.kimg:010.3f}.pt"
                 kept.unlink(missing_ok=True)
                 os.link(latest, kept)  # both names of one file, so keeping it costs no copy
+            log.saved()
             log.picture(step, family.preview(held_out))
         return result
 
@@ -172,17 +182,32 @@ def _train(
         transform=family_type.transform(config),
         pin_memory=engine.device.type == "cuda",
     )
-    with log, closing(stream), _stop_signals() as stopped:
+    if metrics is not None:
+        metrics.begin(step, engine.device)
+    with (
+        closing(stream),
+        _stop_signals() as stopped,
+        RunLog(
+            run,
+            config,
+            console,
+            first_step=step,
+            total_steps=total_steps,
+            main=engine.is_main,
+            metrics=metrics,
+        ) as log,
+    ):
         while step < total_steps:
             asked = time.monotonic()
             batch = {name: value.to(engine.device, non_blocking=True) for name, value in next(stream).items()}
             log.waited(time.monotonic() - asked)
-            _set_learning_rates(family, lr_factor(step * o.batch / 1000, o.kimg, o.lr_decay_kimg))
+            rates = _set_learning_rates(family, lr_factor(step * o.batch / 1000, o.kimg, o.lr_decay_kimg))
             family.step(batch, step)
             step += 1
             if step % LOG_EVERY == 0:
-                log.line(step, engine.take_reports(), time.monotonic() - started)
-            log.progress(step)
+                log.nonfinite(engine.take_nonfinite())
+                log.line(step, {**engine.take_reports(), **rates}, time.monotonic() - started)
+            log.progress(step, time.monotonic() - asked)
             if engine.any(stopped() or (deadline is not None and time.monotonic() >= deadline)):
                 break
             if step % snapshot_steps == 0 and step < total_steps:
@@ -212,10 +237,13 @@ def lr_factor(kimg: float, total_kimg: float, decay_kimg: float) -> float:
     return 1.0 if decay_kimg == 0 else max(0.0, min(1.0, (total_kimg - kimg) / decay_kimg))
 
 
-def _set_learning_rates(family: Family[Any], factor: float) -> None:
-    for optimizer in family.optimizers.values():
+def _set_learning_rates(family: Family[Any], factor: float) -> dict[str, float]:
+    """Sets them, and gives each optimiser's as `lr/<name>` for the log."""
+    rates = {}
+    for name, optimizer in family.optimizers.items():
         for group in optimizer.param_groups:
-            group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
+            group["lr"] = rates[f"lr/{name}"] = group.setdefault("initial_lr", group["lr"]) * factor
+    return rates
 
 
 def _seed_libraries(seed: int) -> None:

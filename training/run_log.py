@@ -17,12 +17,13 @@ from torch.utils.tensorboard import SummaryWriter
 from training.config import RunConfig
 from training.families.base import picture
 from training.files import atomic_write
+from training.telemetry import Telemetry
 
 STATS = "stats.jsonl"
 
 
 class RunLog:
-    """`config.json`, `stats.jsonl`, TensorBoard events, pictures and the live progress of one run.
+    """`config.json`, `stats.jsonl`, TensorBoard events, pictures, metrics and the live progress of one run.
 
     Args:
         run: The run's folder, made if missing.
@@ -31,6 +32,7 @@ class RunLog:
         first_step: Where the run goes on; lines of later steps, left by a run that was killed, are dropped.
         total_steps: Where it ends.
         main: Whether this process writes; the others stay silent.
+        metrics: Told what is written down, if anybody asked for metrics.
     """
 
     def __init__(
@@ -42,11 +44,14 @@ class RunLog:
         first_step: int,
         total_steps: int,
         main: bool = True,
+        metrics: Telemetry | None = None,
     ) -> None:
         self.run = run
         self.batch = config.optimization.batch
         self.main = main
+        self.metrics = metrics
         self._waited = 0.0
+        self._nonfinite = 0
         self._last_line = (first_step, time.monotonic())
         if not main:
             return
@@ -81,13 +86,21 @@ class RunLog:
     def waited(self, seconds: float) -> None:
         """Adds to the time that steps waited for data."""
         self._waited += seconds
+        if self.metrics is not None:
+            self.metrics.data_wait.inc(seconds)
+
+    def nonfinite(self, steps: int) -> None:
+        """Adds to the optimiser steps whose gradients were not finite."""
+        self._nonfinite += steps
+        if self.metrics is not None:
+            self.metrics.nonfinite_steps.inc(steps)
 
     def line(self, step: int, stats: dict[str, float], seconds: float) -> None:
         """Writes the figures of the steps since the last line.
 
         Args:
             step: Steps done.
-            stats: Means of what the family reported.
+            stats: Means of what the family reported, and learning rates.
             seconds: Training time of the run so far.
         """
         last_step, last_time = self._last_line
@@ -100,8 +113,9 @@ class RunLog:
             "seconds": seconds,
             "images_per_second": (step - last_step) * self.batch / spent,
             "data_share": self._waited / spent,
+            "nonfinite_steps": self._nonfinite,
         }
-        self._last_line, self._waited = (step, now), 0.0
+        self._last_line, self._waited, self._nonfinite = (step, now), 0.0, 0
         if not self.main:
             return
         with (self.run / STATS).open("a") as file:
@@ -109,6 +123,8 @@ class RunLog:
         for name, value in stats.items():
             if name not in ("step", "kimg"):
                 self._board.add_scalar(name, value, step)
+        if self.metrics is not None:
+            self.metrics.line(stats)
         figures = [
             f"{name.removeprefix('loss/')} {value:.3g}"
             for name, value in stats.items()
@@ -117,10 +133,22 @@ class RunLog:
         note = [f"{stats['kimg']:.1f} kimg", f"{stats['images_per_second']:.1f} images/s", *figures]
         self._bar.update(self._task, note=" · ".join(note))
 
-    def progress(self, step: int) -> None:
-        """Moves the progress bar."""
+    def progress(self, step: int, seconds: float) -> None:
+        """Moves the progress bar.
+
+        Args:
+            step: Steps done.
+            seconds: Time of the last one, waiting for its data and writing of it included.
+        """
         if self.main:
             self._bar.update(self._task, completed=step)
+        if self.metrics is not None:
+            self.metrics.step(seconds)
+
+    def saved(self) -> None:
+        """Notes that a checkpoint was written now."""
+        if self.metrics is not None:
+            self.metrics.saved()
 
     def picture(self, step: int, images: Tensor) -> None:
         """Saves a table of images, [rows, columns, 3, H, W] in [−1, 1], as `snapshot-<kimg>.png`."""

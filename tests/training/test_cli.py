@@ -1,20 +1,34 @@
-"""`gantrain` as people type it, each command in a process of its own."""
+"""`gantrain` as people type it."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
+from click.testing import Result
 from PIL import Image
+from prometheus_client.parser import text_string_to_metric_families
+from typer.testing import CliRunner
 
+import training
 from tests.exported_models import read_config
+from tests.triton_process import free_ports
+from training.checkpoint import load_checkpoint
+from training.cli import app
+from training.metrics.kid import KID
+from training.metrics.memorization import Memorization
+from training.metrics.path_length import PathLength
+from training.metrics.results import GeneratorMetrics, RunMetrics
 
 PRESET = """\
 name = "blobs"
@@ -37,17 +51,78 @@ kimg = 0.04
 r1_gamma = 1.0
 """
 
+EVALUATED = RunMetrics(
+    family="stylegan2",
+    step=1,
+    kimg=0.008,
+    device="CPU",
+    models={
+        "blobs": GeneratorMetrics(
+            kid=KID(mean=0.2, std=0.01),
+            kid_real=KID(mean=0.001, std=0.02),
+            kid_untrained=KID(mean=0.9, std=0.03),
+            fid=3,
+            fid_real=1,
+            fid_untrained=9,
+            precision=0.4,
+            recall=0.5,
+            path_length=PathLength(full=7, end=6, steps=10, distance="…"),
+            memorization=Memorization(generated=4, held_out=5, ratio=0.8, suspicious=0.01, searched=100),
+            features="…",
+            protocol="…",
+        )
+    },
+)
+
+
+def documented_metrics() -> set[str]:
+    text = Path(training.__file__).with_name("README.md").read_text()
+    return set(re.findall(r"^\| `(gantrain_\w+)", text, re.MULTILINE))
+
+
+Series = dict[frozenset[tuple[str, str]], float]
+
+
+def parsed(text: str) -> dict[str, Series]:
+    """Every series by the name of its metric; of a histogram the sum."""
+    metrics: dict[str, Series] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if not sample.name.endswith(("_bucket", "_count")):
+                series = metrics.setdefault(sample.name.removesuffix("_sum"), {})
+                series[frozenset(sample.labels.items())] = sample.value
+    return metrics
+
+
+def scraped(port: int) -> dict[str, Series]:
+    try:
+        return parsed(httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text)
+    except httpx.ConnectError:
+        return {}
+
+
+def value(metrics: dict[str, Series], metric: str, /, **labels: str) -> float:
+    [found] = [x for key, x in metrics[metric].items() if labels.items() <= dict(key).items()]
+    return found
+
 
 @pytest.fixture
-def gantrain(tmp_path, blobs):
+def folder(tmp_path, blobs):
+    """Where somebody types commands: with a dataset and a preset of their own."""
     (tmp_path / "data").symlink_to(blobs.parent)
     (tmp_path / "blobs.toml").write_text(PRESET)
-    command = [Path(sys.executable).with_name("gantrain")]
+    return tmp_path
 
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*command, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False
-        )
+
+@pytest.fixture
+def gantrain(folder, monkeypatch):
+    """Runs a command in this process, as PyTorch is loaded here already."""
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("GANTRAIN_METRICS_PORT", raising=False)
+    monkeypatch.setattr("training.cli.keep_freed_memory", lambda: None)  # this process has other tests to do
+
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(app, arguments, catch_exceptions=False)
 
     return run
 
@@ -55,10 +130,10 @@ def gantrain(tmp_path, blobs):
 def test_from_training_to_an_exported_model(gantrain, tmp_path):
     assert "0.04" in (done := gantrain("train", "blobs.toml")).stderr, done.stderr
     done = gantrain("evaluate", "runs/blobs", "--images", "100")
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert "untrained" in done.stderr
     done = gantrain("export", "runs/blobs")
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert sorted(p.name for p in (tmp_path / "model_repository").iterdir()) == [
         "blobs-mapping",
         "blobs-synthesis",
@@ -67,32 +142,83 @@ def test_from_training_to_an_exported_model(gantrain, tmp_path):
     assert metrics["kid_real"]["mean"] < metrics["kid_untrained"]["mean"]
     assert "EfficientNet-Lite0" in metrics["features"]
     again = gantrain("export", "runs/blobs")
-    assert again.returncode == 1
+    assert again.exit_code == 1
     assert "--overwrite" in again.stderr
     assert "Traceback" not in again.stderr
 
 
-def test_ctrl_c_leaves_a_run_that_goes_on(gantrain, tmp_path):
-    command = [
-        Path(sys.executable).with_name("gantrain"),
-        "train",
-        "blobs.toml",
-        "--set",
-        "optimization.kimg=100",
-    ]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+def test_ctrl_c_leaves_a_run_that_goes_on(gantrain, folder):
+    """The command in a process of its own, watched by Prometheus."""
+    port = free_ports(1)[0]
+    typed = ["train", "blobs.toml", "--set", "optimization.kimg=100", "--set", "augment.mode=ada"]
+    typed += ["--set", "snapshots.kimg=0.2"]
+    process = subprocess.Popen(
+        [Path(sys.executable).with_name("gantrain"), *typed],
+        cwd=folder,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "GANTRAIN_METRICS_PORT": str(port), "GANTRAIN_METRICS_HOST": "127.0.0.1"},
+    )
+    run = folder / "runs/blobs"
     deadline = time.monotonic() + 120
-    while not (tmp_path / "runs/blobs/config.json").exists():
+    while not (run / "config.json").exists():
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    time.sleep(0.5)
+    (run / "metrics.json").write_text(EVALUATED.model_dump_json())
+    while not documented_metrics() - {"gantrain_gpu_memory_bytes"} <= (scrape := scraped(port)).keys():
+        assert process.poll() is None
+        assert time.monotonic() < deadline, documented_metrics() - scrape.keys()
+        time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 0
-    assert "go on with: gantrain train blobs.toml" in process.stderr.read()
+    assert f"go on with: gantrain {' '.join(typed)}" in process.stderr.read()
     process.stderr.close()
-    done = gantrain("train", "blobs.toml", "--set", "optimization.kimg=100", "--resume", "--max-minutes", "0")
-    assert done.returncode == 0, done.stderr
+    assert scraped(port) == {}
+
+    assert scrape.keys() <= documented_metrics()
+    assert {dict(labels)["run"] for series in scrape.values() for labels in series} == {"blobs"}
+    [(what, one)] = scrape["gantrain_info"].items()
+    assert one == 1
+    assert {"family": "stylegan2", "preset": "blobs"}.items() <= dict(what).items()
+    assert value(scrape, "gantrain_target_images") == 100_000
+    assert value(scrape, "gantrain_images_total") % 8 == 0
+    assert value(scrape, "gantrain_images_total") <= load_checkpoint(run).step * 8
+    assert value(scrape, "gantrain_images_per_second") > 0
+    assert 0 < value(scrape, "gantrain_data_wait_seconds_total") < value(scrape, "gantrain_step_seconds")
+    assert {dict(labels)["name"] for labels in scrape["gantrain_loss"]} == {"G", "D"}
+    assert value(scrape, "gantrain_learning_rate", network="D") == pytest.approx(0.0025 * 16 / 17)
+    assert 0 <= value(scrape, "gantrain_ada_probability") < 0.1
+    assert value(scrape, "gantrain_nonfinite_steps_total") == 0
+    assert abs(value(scrape, "gantrain_checkpoint_timestamp_seconds") - time.time()) < 120
+    assert abs(value(scrape, "gantrain_evaluation_timestamp_seconds") - time.time()) < 120
+    assert value(scrape, "gantrain_metric", model="blobs", name="kid") == 0.2
+    assert value(scrape, "gantrain_metric", model="blobs", name="kid.std") == 0.01
+    assert value(scrape, "gantrain_metric", model="blobs", name="fid_untrained") == 9
+    assert value(scrape, "gantrain_metric", model="blobs", name="path_length.end") == 6
+
+    before = load_checkpoint(run).step
+    resume = ["--resume", "--max-minutes", "0", "--metrics-textfile", "node/blobs.prom"]
+    done = gantrain(*typed, *resume)
+    assert done.exit_code == 0, done.stderr
+    left = parsed((folder / "node/blobs.prom").read_text())
+    assert value(left, "gantrain_images_total") == (before + 1) * 8
+    assert [path.name for path in (folder / "node").iterdir()] == ["blobs.prom"]
+
+
+def test_metrics_that_cannot_be_had_are_refused_before_anything_is_done(gantrain, folder):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = gantrain("train", "blobs.toml", "--metrics-port", str(port), "--metrics-host", "127.0.0.1")
+    assert done.exit_code == 1
+    assert f"metrics cannot be served on 127.0.0.1, port {port}: Address already in use" in done.stderr
+    done = gantrain("train", "blobs.toml", "--metrics-textfile", "blobs.txt")
+    assert "no files but those named *.prom" in done.stderr
+    done = gantrain("train", "blobs.toml", "--metrics-textfile", "blobs.toml/blobs.prom")
+    assert "blobs.toml/blobs.prom cannot be written: " in done.stderr
+    assert not (folder / "runs").exists()
 
 
 @pytest.mark.parametrize(
@@ -111,7 +237,7 @@ def test_ctrl_c_leaves_a_run_that_goes_on(gantrain, tmp_path):
 )
 def test_mistakes_get_one_clear_sentence(gantrain, arguments, message):
     done = gantrain(*arguments)
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -122,7 +248,7 @@ def test_help_and_dry_run(gantrain):
     assert "DCGAN" in gantrain("train").stdout or "dcgan" in gantrain("train").stdout
     for preset, size in (("terrain", "1.128 M parameters"), ("emoji", "M parameters")):
         done = gantrain("train", preset, "--dry-run")  # the latter learns classes of a dataset not made yet
-        assert done.returncode == 0, done.stderr
+        assert done.exit_code == 0, done.stderr
         assert json.loads(done.stdout)["name"] == preset
         assert size in done.stderr
     # What the help says can be typed.
@@ -143,16 +269,16 @@ def test_a_folder_of_ones_own(gantrain, tmp_path):
         "prepare", "pets", "--from", "pets", "--resolution", "16", "--labels", "--licence", "CC0-1.0",
         "--title", "Cats & dogs",
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert "cats/broken.png" in done.stderr
     typed = ["train", "blobs.toml", "--dataset", "pets-16", "--name", "pets", "--set", "conditional=true"]
     done = gantrain(*typed, "--max-minutes", "0")
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert f"go on with: gantrain {' '.join(typed)} --resume\n" in done.stderr
     done = gantrain(*typed, "--resume")
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     done = gantrain("export", "runs/pets", "--format", "both")
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     config = (tmp_path / "model_repository/pets-mapping/config.pbtxt").read_text()
     assert '"CC0-1.0' in config.replace("\\", "")
     assert "cats" in config

@@ -14,6 +14,7 @@ from torch import nn
 
 import training
 from tests.training.test_dcgan import tiny as dcgan_config
+from tests.triton_process import free_ports
 from training.checkpoint import load_checkpoint
 from training.config_files import parse_config
 from training.engine import DeviceError, DivergedError, Engine
@@ -27,9 +28,10 @@ def run_processes(config, data, run, n: int, *more: str) -> None:
     """Trains under torchrun with n processes on the CPU."""
     script = (
         "import json, sys; from pathlib import Path; from training.config_files import parse_config; "
-        "from training.loop import train; "
+        "from training.loop import train; from training.telemetry import Exposition; "
         "train(parse_config(json.loads(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[3]), device='cpu', "
-        "resume='resume' in sys.argv, max_minutes=0 if 'one' in sys.argv else None)"
+        "resume='resume' in sys.argv, max_minutes=0 if 'one' in sys.argv else None, "
+        f"metrics=Exposition({free_ports(1)[0]}))"  # which one process can listen on
     )
     path = run.parent / "train_under_torchrun.py"
     path.write_text(script)

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tests.triton_process import free_ports
 from training.checkpoint import CheckpointError, load_checkpoint
 from training.config import SnapshotConfig
 from training.config_files import parse_config
@@ -24,6 +25,7 @@ from training.errors import GantrainError
 from training.families import stylegan
 from training.loop import RunExistsError, lr_factor, train
 from training.sampler import EpochSampler, SamplerError
+from training.telemetry import Exposition
 
 
 def equal(a, b) -> bool:
@@ -47,7 +49,9 @@ def test_a_resumed_run_equals_one_that_never_stopped(tiny_config, blobs, tmp_pat
         return step(self, batch, number)
 
     monkeypatch.setattr(stylegan.StyleGAN2, "step", stop_at_six)
-    half = train(tiny_config, blobs, tmp_path / "half")
+    # Whether metrics are kept makes no difference either.
+    metrics = Exposition(free_ports(1)[0], textfile=tmp_path / "half.prom")
+    half = train(tiny_config, blobs, tmp_path / "half", metrics=metrics)
     assert half.step == 7
     monkeypatch.setattr(stylegan.StyleGAN2, "step", step)
     torch.manual_seed(1234)  # whatever the process did in between
@@ -88,6 +92,21 @@ def test_a_run_leaves_its_configuration_statistics_and_pictures(tiny_config, blo
     assert [event.step for event in board.Images("snapshot")] == [5, 10]
 
 
+def test_metrics_ask_the_device_for_nothing_that_the_log_does_not(tiny_config, blobs, tmp_path, monkeypatch):
+    """Each of these makes the host wait for the GPU."""
+    asked = []
+    for name in ("item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__"):
+        real = getattr(torch.Tensor, name)
+        monkeypatch.setattr(
+            torch.Tensor, name, lambda self, *a, n=name, f=real, **k: asked.append(n) or f(self, *a, **k)
+        )
+    monkeypatch.setattr("training.loop.LOG_EVERY", 5)
+    train(tiny_config, blobs, tmp_path / "without")
+    without, asked[:] = list(asked), []
+    train(tiny_config, blobs, tmp_path / "with", metrics=Exposition(free_ports(1)[0]))
+    assert asked == without
+
+
 def test_checkpoints_are_kept_by_policy(tiny_config, blobs, tmp_path):
     config = tiny_config.model_copy(
         update={"snapshots": SnapshotConfig(kimg=0.016, keep_kimg=0.032)}
@@ -121,8 +140,10 @@ def test_a_run_that_diverges_ends_with_a_sentence(tiny_config, blobs, tmp_path, 
         "discriminator_loss",
         lambda self, part: self.engine.report("loss/D", float("nan")) or self.D(part["reals"]).sum(),
     )
+    textfile = tmp_path / "run.prom"
     with pytest.raises(DivergedError, match="loss/D is not finite"):
-        train(tiny_config, blobs, tmp_path / "run")
+        train(tiny_config, blobs, tmp_path / "run", metrics=Exposition(textfile=textfile))
+    assert 'gantrain_nonfinite_steps_total{run="run"} 2.0' in textfile.read_text()  # G's, of two steps
 
 
 def test_a_run_that_has_diverged_keeps_its_last_good_checkpoint(tiny_config, blobs, tmp_path, monkeypatch):

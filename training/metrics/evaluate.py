@@ -14,12 +14,10 @@ from training.files import atomic_write
 from training.metrics.features import feature_network
 from training.metrics.generators import evaluate_generator
 from training.metrics.pictures import save_picture, table
-from training.metrics.results import EvaluationError, ModelMetrics, RunMetrics
+from training.metrics.results import METRICS, EvaluationError, ModelMetrics, RunMetrics
 from training.metrics.sampling import Progress, no_progress
 from training.metrics.translators import evaluate_translator
 from training.metrics.upscalers import evaluate_upscaler
-
-METRICS = "metrics.json"
 
 
 def evaluate(

@@ -11,6 +11,8 @@ from training.metrics.kid import KID
 from training.metrics.memorization import Memorization
 from training.metrics.path_length import PathLength
 
+METRICS = "metrics.json"
+
 
 class EvaluationError(GantrainError):
     """A checkpoint cannot be evaluated with what is there; the message says what is missing."""
