@@ -143,6 +143,7 @@ _BY_KEY: Final[dict[str, dict[str, Any]]] = {
     "to": _PEERS,
     "tolerations": _OBJECTS,
     "topologySpreadConstraints": _OBJECTS,
+    "user": {"type": "integer", "minimum": 1},
 }
 
 # By the whole path, before that.
@@ -165,6 +166,7 @@ _BY_PATH: Final[dict[str, dict[str, Any]]] = {
     "httpRoute.parentRefs": _OBJECTS,
     "ingress.nginx.bodySize": {"type": "string", "pattern": "^[0-9]+[kmgKMG]?$"},
     "keda.pollingSeconds": {"type": "integer", "minimum": 1},
+    "models.image.profile": {"enum": ["", "cpu", "gpu", "gpu-tensorrt"]},
     "models.image.mount": {"enum": ["copy", "volume"]},
     "models.image.path": {"type": "string", "pattern": "^/"},
     "models.load": {"type": "array", "items": {"type": "string", "minLength": 1}},
@@ -186,7 +188,7 @@ _BY_PATH: Final[dict[str, dict[str, Any]]] = {
     "training.name": {"type": "string", "pattern": "^([a-z0-9]([a-z0-9-]{0,28}[a-z0-9])?)?$"},
     "triton.extraArgs": {"type": "array", "items": {"type": "string"}},
     "triton.flavour": {"enum": ["gpu", "cpu"]},
-    "triton.responseCacheBytes": _COUNT,
+    "triton.responseCacheBytes": {"type": "integer", "minimum": 1 << 20},
     "triton.shutdown.exitTimeoutSeconds": {"type": "integer", "minimum": 3, "maximum": 3600},
     "triton.startupSeconds": {"type": "integer", "minimum": 15, "maximum": 86_400},
     "triton.update": {"enum": ["surge", "recreate"]},

@@ -79,8 +79,8 @@
 {{- fail "models.source: the Triton of triton.flavour cpu reads no object store; use pvc, image or bundled" -}}
 {{- end -}}
 {{- end -}}
-{{- if and (eq $v.triton.flavour "cpu") $v.triton.modelConfigName -}}
-{{- fail "triton.modelConfigName: of triton.flavour gpu alone" -}}
+{{- if and $models.image.profile (or (ne $models.source "image") (ne $models.image.mount "copy")) -}}
+{{- fail "models.image.profile: is laid over a copy alone (models.source: image, mount: copy); others are rendered before, by ganserve repository render" -}}
 {{- end -}}
 {{- if and $v.ingress.enabled (not $v.ingress.host) -}}
 {{- fail "ingress.host: name the host, so that others are not answered" -}}

@@ -4,7 +4,7 @@
 - name: gateway
   image: {{ include "ganserve.image" (list . "gateway") }}
   imagePullPolicy: {{ .Values.images.pullPolicy }}
-  command: [ganserve, gateway]
+  args: [gateway]
   envFrom:
     - configMapRef:
         name: {{ include "ganserve.fullname" . }}
@@ -59,7 +59,7 @@
 - name: worker
   image: {{ include "ganserve.image" (list . "gateway") }}
   imagePullPolicy: {{ .Values.images.pullPolicy }}
-  command: [ganserve, worker]
+  args: [worker]
   envFrom:
     - configMapRef:
         name: {{ include "ganserve.fullname" . }}

@@ -11,7 +11,7 @@ GANSERVE_HOST: "0.0.0.0"
 GANSERVE_PORT: "8080"
 GANSERVE_WORKER_PORT: "8081"
 GANSERVE_TRITON_URL: {{ include "ganserve.tritonUrl" . | quote }}
-GANSERVE_STATE_FOLDER: /state
+GANSERVE_STATE_FOLDER: /var/lib/ganserve
 {{- if .Values.artifacts.url }}
 GANSERVE_ARTIFACTS_URL: {{ .Values.artifacts.url | quote }}
 {{- else if .Values.artifacts.existingClaim }}
@@ -146,7 +146,7 @@ GANSERVE_{{ $name }}: {{ include "ganserve.text" $value | quote }}
 - name: tmp
   mountPath: /tmp
 - name: state
-  mountPath: /state
+  mountPath: /var/lib/ganserve
 {{- if include "ganserve.keysSecret" . }}
 - name: keys
   mountPath: /etc/ganserve/keys

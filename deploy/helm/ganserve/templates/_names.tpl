@@ -62,8 +62,12 @@ app.kubernetes.io/part-of: ganserve
 {{- end -}}
 {{- end -}}
 
+{{- define "ganserve.tritonImageName" -}}
+{{- ternary "tritonCpu" "triton" (eq .Values.triton.flavour "cpu") -}}
+{{- end -}}
+
 {{- define "ganserve.tritonImage" -}}
-{{- include "ganserve.image" (list . (ternary "tritonCpu" "triton" (eq .Values.triton.flavour "cpu"))) -}}
+{{- include "ganserve.image" (list . (include "ganserve.tritonImageName" .)) -}}
 {{- end -}}
 
 {{/* Whether jobs are in SQLite, for gateway and worker in one pod. */}}

@@ -1,12 +1,12 @@
 {{/* What pods of all components have in common. */}}
 
-{{/* (list . $securityContext) */}}
+{{/* The account of an image, which owns volumes as well: (list . "gateway"), one of .Values.images */}}
 {{- define "ganserve.podSecurity" -}}
-{{- $security := index . 1 -}}
+{{- $user := (index (index . 0).Values.images (index . 1)).user | int64 -}}
 runAsNonRoot: true
-runAsUser: {{ $security.runAsUser | int64 }}
-runAsGroup: {{ $security.runAsGroup | int64 }}
-fsGroup: {{ $security.fsGroup | int64 }}
+runAsUser: {{ $user }}
+runAsGroup: {{ $user }}
+fsGroup: {{ $user }}
 fsGroupChangePolicy: OnRootMismatch
 seccompProfile:
   type: RuntimeDefault
@@ -48,10 +48,10 @@ annotations:
 {{- end }}
 {{- end -}}
 
-{{/* Where a pod runs, and as whom: (list . "gateway" $values) */}}
+{{/* Where a pod runs, and as whom: (list . "gateway" $values), the first of .Values.images */}}
 {{- define "ganserve.placement" -}}
 {{- $root := index . 0 -}}
-{{- $component := index . 1 -}}
+{{- $image := index . 1 -}}
 {{- $values := index . 2 -}}
 serviceAccountName: {{ include "ganserve.serviceAccountName" $root }}
 automountServiceAccountToken: false
@@ -61,7 +61,7 @@ imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 securityContext:
-  {{- include "ganserve.podSecurity" (list $root $values.securityContext) | nindent 2 }}
+  {{- include "ganserve.podSecurity" (list $root $image) | nindent 2 }}
 {{- with $values.priorityClassName }}
 priorityClassName: {{ . }}
 {{- end }}

@@ -22,34 +22,45 @@
   restartPolicy: Always
   {{- end }}
   {{- if eq .triton.flavour "cpu" }}
-  command: [ganserve, triton]
-  {{- with .triton.extraArgs }}
-  args: {{ toYaml . | nindent 4 }}
-  {{- end }}
-  {{- else }}
-  command: [tritonserver]
   args:
+    - triton
+    - --production
+    {{- range .triton.extraArgs }}
+    - {{ . | quote }}
+    {{- end }}
+  {{- else }}
+  # Flags of service/repository/server_flags.py, which has the reasons, and those that depend on this place.
+  args:
+    - tritonserver
     - {{ printf "--model-repository=%s" (include "ganserve.modelRepository" $root) | quote }}
     - --model-control-mode=explicit
     {{- range .models.load }}
     - {{ printf "--load-model=%s" . | quote }}
     {{- end }}
-    {{- with .triton.modelConfigName }}
-    - {{ printf "--model-config-name=%s" . | quote }}
-    {{- end }}
-    # One model that cannot be loaded is reported; it does not keep the others from being served.
     - --exit-on-error=false
     - --strict-readiness=false
     - --disable-auto-complete-config
     - --exit-timeout-secs={{ .triton.shutdown.exitTimeoutSeconds | int64 }}
+    - --rate-limit=execution_count
+    - --rate-limit-resource=gpu_slots:2
+    - --cache-config=local,size={{ .triton.responseCacheBytes | int64 }}
+    - --grpc-keepalive-time=60000
+    - --grpc-keepalive-timeout=20000
+    - --grpc-max-connection-age=600000
+    - --grpc-max-connection-age-grace=660000
+    - --http-restricted-api=inference,shared-memory,model-config,model-repository,statistics,trace,logging:triton-operator=$(TRITON_OPERATOR_KEY)
+    - --grpc-restricted-protocol=shared-memory,statistics,trace,logging:triton-operator=$(TRITON_OPERATOR_KEY)
+    - --metrics-interval-ms=5000
+    - --metrics-config=summary_latencies=true
+    - --log-format=ISO8601
+    - --pinned-memory-pool-byte-size=268435456
+    - --cuda-memory-pool-byte-size=0:268435456
+    - --buffer-manager-thread-count=2
+    - --model-load-gpu-limit=0:0.9
     - --http-port=8000
     - --grpc-port=8001
     - --grpc-address={{ ternary "127.0.0.1" "0.0.0.0" (not (empty $sidecar)) }}
     - --metrics-port=8002
-    - --log-format=ISO8601
-    {{- if .triton.responseCacheBytes }}
-    - --cache-config=local,size={{ .triton.responseCacheBytes | int64 }}
-    {{- end }}
     {{- with .tracing.endpoint }}
     - --trace-config=mode=opentelemetry
     - --trace-config=level=TIMESTAMPS
@@ -64,6 +75,11 @@
   env:
     - name: HOME
       value: /tmp
+    - name: TRITON_OPERATOR_KEY
+      valueFrom:
+        secretKeyRef:
+          name: {{ include "ganserve.operatorSecret" $root }}
+          key: {{ .triton.operatorKey.key }}
     {{- if eq .triton.flavour "cpu" }}
     - name: GANSERVE_TRITON_HOST
       value: 0.0.0.0
@@ -117,8 +133,9 @@
   securityContext:
     {{- include "ganserve.containerSecurity" $root | nindent 4 }}
     {{- if $sidecar }}
-    runAsUser: {{ .triton.securityContext.runAsUser | int64 }}
-    runAsGroup: {{ .triton.securityContext.runAsGroup | int64 }}
+    {{- $user := (index .images (include "ganserve.tritonImageName" $root)).user | int64 }}
+    runAsUser: {{ $user }}
+    runAsGroup: {{ $user }}
     {{- end }}
   resources:
     {{- include "ganserve.tritonResources" $root | nindent 4 }}
@@ -127,8 +144,8 @@
       mountPath: /tmp
     - name: triton-shm
       mountPath: /dev/shm
-    - name: triton-engines
-      mountPath: /var/cache/triton
+    - name: triton-timings
+      mountPath: /var/cache/triton-tensorrt
     {{- if has .models.source (list "pvc" "image") }}
     - name: models
       mountPath: /models
@@ -165,7 +182,33 @@
   volumeMounts:
     - name: models
       mountPath: /target
+{{- if .Values.models.image.profile }}
+# Settings for production over the configs that came with them (deploy/triton/README.md).
+- name: profile
+  image: {{ include "ganserve.image" (list . "gateway") }}
+  imagePullPolicy: {{ .Values.images.pullPolicy }}
+  args: [repository, render, /models, /models, --profile, {{ .Values.models.image.profile }}]
+  workingDir: /tmp  # the image's own is open to its own account alone
+  env:
+    - name: HOME
+      value: /tmp
+  securityContext:
+    {{- include "ganserve.containerSecurity" . | nindent 4 }}
+  resources:
+    requests: {cpu: 100m, memory: 256Mi}
+    limits: {cpu: "1", memory: 1Gi}
+  volumeMounts:
+    - name: models
+      mountPath: /models
+    - name: triton-tmp
+      mountPath: /tmp
 {{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* What opens those endpoints of Triton that nobody needs in operation. */}}
+{{- define "ganserve.operatorSecret" -}}
+{{- default (printf "%s-triton-operator" (include "ganserve.fullname" .)) .Values.triton.operatorKey.existingSecret -}}
 {{- end -}}
 
 {{- define "ganserve.tritonVolumes" -}}
@@ -177,13 +220,13 @@
   emptyDir:
     medium: Memory
     sizeLimit: {{ .triton.sharedMemory }}
-- name: triton-engines
-  {{- if .triton.engineCache.existingClaim }}
+- name: triton-timings
+  {{- if .triton.timingCache.existingClaim }}
   persistentVolumeClaim:
-    claimName: {{ .triton.engineCache.existingClaim }}
+    claimName: {{ .triton.timingCache.existingClaim }}
   {{- else }}
   emptyDir:
-    sizeLimit: {{ .triton.engineCache.sizeLimit }}
+    sizeLimit: {{ .triton.timingCache.sizeLimit }}
   {{- end }}
 {{- if eq .models.source "pvc" }}
 - name: models
