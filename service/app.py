@@ -109,6 +109,8 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,  # both pages load their scripts from elsewhere; see service.api.routes.docs_page
         redoc_url=None,
         redirect_slashes=False,
+        # Those of `service.telemetry` say more, and do not say what was in a body that is refused.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.metrics = metrics
     routes = [*app.routes]

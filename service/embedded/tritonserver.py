@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service.settings import Settings
+from service.telemetry.tracing import otlp_traces_url
 
 ADDRESS = "127.0.0.1"
 """The embedded Triton has no access control of its own, so `ganserve up` keeps it to this machine."""
@@ -201,6 +202,7 @@ class RunDirectory:
             f"--metrics-port={settings.triton_metrics_port}",
             "--log-format=ISO8601",
             f"--log-verbose={int(verbose)}",
+            *_tracing(),
         )
 
     def _environment(self) -> dict[str, str]:
@@ -222,6 +224,20 @@ class RunDirectory:
             # Then an instance group of KIND_AUTO means the CPU, whatever else the machine has.
             environment["CUDA_VISIBLE_DEVICES"] = ""
         return environment
+
+
+def _tracing() -> tuple[str, ...]:
+    """What has Triton send its spans of the requests that come with a trace, to where ours go."""
+    url = otlp_traces_url()
+    if url is None:
+        return ()
+    settings = {"opentelemetry,url": url, "opentelemetry,resource": "service.name=ganserve-triton"}
+    for name in ("SCHEDULE_DELAY", "MAX_QUEUE_SIZE", "MAX_EXPORT_BATCH_SIZE"):
+        if value := os.environ.get(f"OTEL_BSP_{name}"):
+            settings[f"opentelemetry,bsp_{name.lower()}"] = value
+    # A rate of 0: of requests that belong to no trace, such as those of golden checks, none is recorded.
+    settings |= {"mode": "opentelemetry", "level": "TIMESTAMPS", "rate": "0"}
+    return tuple(f"--trace-config={name}={value}" for name, value in settings.items())
 
 
 def _make_environment(path: Path) -> None:
