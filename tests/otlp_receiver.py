@@ -1,4 +1,4 @@
-"""A collector of spans for tests: OTLP by HTTP, as protobuf and as JSON, in a thread of the test's process."""
+"""A collector of spans for tests: OTLP by HTTP, protobuf and JSON, in a thread of the test's process."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class OtlpReceiver:
 
 
 def tree(spans: list[Span]) -> list[str]:
-    """Their names, each below its parent and indented by as much; what has none of these begins at the left."""
+    """Their names, each below its parent and further to the right."""
     known = {span.id for span in spans}
     lines: list[str] = []
 

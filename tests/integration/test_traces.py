@@ -1,4 +1,4 @@
-"""Traces of the whole service: `ganserve up` sends its spans, and Triton's, to a collector of the test's own."""
+"""Traces of the whole service: what `ganserve up` sends, and its Triton, is read by the test itself."""
 
 from __future__ import annotations
 
@@ -242,4 +242,4 @@ def test_probes_and_scrapes_are_no_requests_to_trace(traced: Traced) -> None:
     traced.finished(trace)
     roots = {(span.service, span.name) for span in traced.collector.all() if not span.parent}
     # Those of requests that brought no `traceparent`; no library adds any of its own, nor does Triton.
-    assert roots <= {("ganserve-gateway", f"GET /v1/jobs{rest}") for rest in ("", "/{job}")}
+    assert roots <= {("ganserve-gateway", f"GET /v1/{of}") for of in ("models", "jobs", "jobs/{job}")}
