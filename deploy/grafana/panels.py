@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -12,6 +13,7 @@ Threshold = tuple[float | None, str]
 DATASOURCE: Final = {"type": "prometheus", "uid": "${datasource}"}
 COLUMNS: Final = 24
 SCHEMA_VERSION: Final = 39
+_VARIABLE: Final = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)\}?")
 
 GOOD: Final[Sequence[Threshold]] = ((None, "green"),)
 PLAIN: Final[Sequence[Threshold]] = ((None, "blue"),)
@@ -375,3 +377,8 @@ def _target(query: Query, index: int, kind: Kind) -> dict[str, Any]:
     elif kind == "heatmap":
         target["format"] = "heatmap"
     return target
+
+
+def variables(text: str) -> list[str]:
+    """Names of the variables in a query."""
+    return _VARIABLE.findall(text)

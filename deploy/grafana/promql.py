@@ -11,7 +11,7 @@ _TOKENS: Final = re.compile(
   | (?P<duration>\[[^\]]*\])
   | (?P<variable>\$\{?[A-Za-z_][A-Za-z0-9_]*\}?)
   | (?P<name>[A-Za-z_][A-Za-z0-9_:]*)
-  | (?P<number>[0-9][0-9.eE+-]*)
+  | (?P<number>[0-9][0-9a-zA-Z.]*)
   | (?P<other>\S)
     """,
     re.VERBOSE,
@@ -49,7 +49,7 @@ def selectors(expression: str) -> list[str]:
             in_labels = text != ")"
         elif kind == "name" and text in _GROUPING:
             in_labels = following == "("
-        elif kind == "name" and text not in _WORDS and following != "(":
+        elif kind == "name" and text not in _WORDS and following not in ("(", "by", "without"):
             end = start + len(text)
             if following == "{":
                 end = _closing(tokens, index)

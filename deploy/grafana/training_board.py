@@ -130,7 +130,7 @@ _LEARNING: Final = Row(
         Panel(
             "timeseries",
             "Learning rates",
-            "By network.",
+            "By network; warm-up and decay show here.",
             "sci",
             [Query(f"gantrain_learning_rate{{{_RUN}}}", "{{run}} {{network}}")],
         ),
