@@ -94,7 +94,7 @@ def test_a_large_body_is_no_head(impatient: GatewayProcess) -> None:
 def test_a_head_that_stops_coming(impatient: GatewayProcess) -> None:
     started = time.monotonic()
     assert_problem(exchange(impatient, b"GET /healthz HTTP/1.1\r\nhos"), "request-timeout")
-    assert 0.4 < time.monotonic() - started < 2
+    assert 0.4 < time.monotonic() - started < 10
     first = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"
     answer = exchange(impatient, first, b"GET /heal")  # the second request of a connection
     assert answer.startswith(b"HTTP/1.1 200")
@@ -104,14 +104,14 @@ def test_a_head_that_stops_coming(impatient: GatewayProcess) -> None:
 def test_a_connection_without_a_request_is_closed_without_an_answer(impatient: GatewayProcess) -> None:
     started = time.monotonic()
     assert exchange(impatient) == b""
-    assert 0.4 < time.monotonic() - started < 2
+    assert 0.4 < time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize("length", [b"content-length: 50", b"transfer-encoding: chunked"])
 def test_a_body_that_stops_coming(impatient: GatewayProcess, length: bytes) -> None:
     started = time.monotonic()
     assert_problem(exchange(impatient, POST + length + b"\r\n\r\n", b'3\r\n{"m'), "request-timeout")
-    assert 0.4 < time.monotonic() - started < 2
+    assert 0.4 < time.monotonic() - started < 10
     with impatient.client() as client:
         metrics = client.get("/metrics").text
     labels = 'fault="client",model="",operation="generate",outcome="request-timeout"'

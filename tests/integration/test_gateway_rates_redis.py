@@ -50,7 +50,7 @@ def two(
 def ask(client: httpx.Client) -> httpx.Response:
     started = time.monotonic()
     response = client.get("/v1/models")
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5
     return response
 
 

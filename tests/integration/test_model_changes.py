@@ -259,7 +259,7 @@ def test_calls_fail_at_once_while_triton_hangs(
             answer = client.post("/v1/generate", json=BODY)
             assert (answer.status_code, answer.json()["type"]) == (503, "/problems/triton-unavailable")
             assert int(answer.headers["retry-after"]) >= 1
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 10  # one that waited for Triton would take two seconds each
         psutil.Process(triton.pid).resume()
         gateway.wait_ready(10)
         assert client.post("/v1/generate", json=BODY).status_code == 200
