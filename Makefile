@@ -17,7 +17,7 @@ ARGS ?=
 # pyproject.toml resolves for Linux x86-64 below Python 3.13 only, so these markers say nothing.
 PLAIN_MARKERS := s/ and platform_machine == 'x86_64' and sys_platform == 'linux'//; s/ ; python_full_version < '3.13'$$//; s/ and python_full_version < '3.13'$$//
 
-.PHONY: help serve test lint format typecheck unit postgres tools bench bench-jobs soak bench-training dashboards constraints install clean
+.PHONY: help serve test lint format typecheck unit postgres tools bench bench-sizing bench-jobs soak bench-training dashboards constraints install clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ tools: $(VENV)/.dev ## Fetch helm, kubectl, Prometheus and Alertmanager into .to
 bench: $(VENV)/.dev ## Throughput and latency of every call, beside raw gRPC, LitServe and plain FastAPI
 	$(PIP) install --quiet --constraint constraints.txt litserve==0.2.19
 	$(BIN)/python -m tests.benchmarks.serving --repository model_repository $(ARGS)
+
+bench-sizing: $(VENV)/.dev ## Images/s, CPU and memory of each model by batch size and instances, for choosing machines
+	$(BIN)/python -m tests.benchmarks.sizing $(ARGS)
 
 bench-jobs: $(VENV)/.dev ## Batch jobs beside raw gRPC; what an item costs, its size in the database, growth
 	$(BIN)/python -m tests.benchmarks.jobs $(ARGS)

@@ -52,8 +52,14 @@ def free_ports(count: int) -> list[int]:
 class TritonProcess:
     """One tritonserver over a model repository, which can be killed and started again on the same ports."""
 
-    def __init__(self, repository: Path, log: Path, flags: Sequence[str] = ()) -> None:
-        """`flags` go to tritonserver besides those of the embedded one."""
+    def __init__(
+        self,
+        repository: Path,
+        log: Path,
+        flags: Sequence[str] = (),
+        models: Sequence[str] | None = None,
+    ) -> None:
+        """`flags` go to tritonserver besides those of the embedded one; `models` are loaded, or all."""
         grpc_port, http_port, metrics_port = free_ports(3)
         self.repository = repository
         self.settings = Settings(
@@ -68,6 +74,7 @@ class TritonProcess:
         self.metrics_url = f"http://127.0.0.1:{metrics_port}/metrics"
         self._log = log
         self._flags = flags
+        self._models = models
         self._directory = RunDirectory()
         self._launch: Launch | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -84,7 +91,7 @@ class TritonProcess:
 
     def spawn(self) -> None:
         """Start, and do not wait. It ends with the thread that calls this, so with a killed test run."""
-        self._launch = self._directory.launch(self.settings, more=self._flags)
+        self._launch = self._directory.launch(self.settings, models=self._models, more=self._flags)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._launch.command,
