@@ -85,6 +85,8 @@ class _Forkserver:
                 [sys.executable, "-m", "tests.forked", str(theirs.fileno()), str(os.getpid())],
                 pass_fds=[theirs.fileno()],
                 cwd=Path(__file__).parents[1],
+                # Else numpy's libraries begin threads when they are imported, which a fork would lose.
+                env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
                 stdin=subprocess.DEVNULL,
             )
         atexit.register(self._close)

@@ -62,7 +62,7 @@ SIZES = (
     Size("photo-x4", side=96),
     Size("photo-x4", side=192, most=4),
     Size("random-256-synthesis", most=8, random=(256, 16384)),
-    Size("random-1024-synthesis", most=2, random=(1024, 32768)),
+    Size("random-1024-synthesis", most=2, random=(1024, 32768), instances=(1,)),
 )
 NOTES = """\
   ratio: of the images/s to those of the reference; CPU ms: of the model's process, an image; of a core: the
@@ -89,7 +89,7 @@ def measure_cells(seconds: float) -> Iterator[str]:
         for size in SIZES:
             config = read_config(repository / size.folder(1) / CONFIG)
             batches = [batch for batch in BATCHES if batch <= min(size.most, config.max_batch_size)]
-            for instances in (1, 2):
+            for instances in size.instances:
                 caller.load(size.folder(instances))
                 pids = model_processes(triton.pid, SIZED)
                 for batch in batches if instances == 1 else sorted({batches[0], batches[-1]}):

@@ -40,12 +40,14 @@ class Size:
         side: Of the square pictures sent to it, where clients choose.
         most: Largest batch.
         random: Resolution and channel_base of a StyleGAN2 with random weights.
+        instances: Numbers of instances that it is measured with.
     """
 
     model: str
     side: int = 0
     most: int = 16
     random: tuple[int, int] | None = None
+    instances: tuple[int, ...] = (1, 2)
 
     @property
     def title(self) -> str:
