@@ -17,7 +17,7 @@ ARGS ?=
 # pyproject.toml resolves for Linux x86-64 below Python 3.13 only, so these markers say nothing.
 PLAIN_MARKERS := s/ and platform_machine == 'x86_64' and sys_platform == 'linux'//; s/ ; python_full_version < '3.13'$$//; s/ and python_full_version < '3.13'$$//
 
-.PHONY: help serve test lint format typecheck unit postgres tools bench bench-sizing bench-jobs soak bench-training dashboards constraints install clean
+.PHONY: help serve test lint format typecheck unit postgres tools bench bench-sizing bench-jobs soak bench-training dashboards prove-images sbom constraints install clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,14 @@ postgres: ## Install the PostgreSQL that the tests start, where there is none (D
 # The tests of deploy/ run these; without them those tests fail and say so, all others still count.
 tools: $(VENV)/.dev ## Fetch helm, kubectl, Prometheus and Alertmanager into .tools/bin, for the tests of deploy/
 	@.ci/tools $(BIN)/python
+
+# No container engine is needed for either. The first is a build of the real Dockerfile in chroots, minutes long.
+prove-images: ## Carry out the Dockerfile's steps and run the images read-only (Debian, as root; ARGS=--trainer: all)
+	@command -v debootstrap >/dev/null || { echo "make prove-images needs debootstrap: apt-get install debootstrap" >&2; exit 1; }
+	python3 deploy/docker/prove.py $(ARGS)
+
+sbom: $(BIN)/python ## What the images hold, with licences: sbom/*.cdx.json (ARGS="gateway trainer": those)
+	@deploy/docker/sbom $(BIN)/python $(ARGS)
 
 # LitServe is measured beside ganserve, and needed for nothing else.
 bench: $(VENV)/.dev ## Throughput and latency of every call, beside raw gRPC, LitServe and plain FastAPI
