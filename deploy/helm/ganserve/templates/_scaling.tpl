@@ -20,16 +20,16 @@ sum(ganserve_queue_depth{namespace="{{ .Release.Namespace }}",service="{{ includ
 {{- end -}}
 
 {{- define "ganserve.queryQueueWait" -}}
-histogram_quantile(0.9, sum by (le) (rate(ganserve_queue_seconds_bucket{namespace="{{ .Release.Namespace }}",service="{{ include "ganserve.fullname" . }}"}[2m])))
+histogram_quantile(0.9, sum by (le) (rate(ganserve_queue_seconds_bucket{namespace="{{ .Release.Namespace }}",service="{{ include "ganserve.fullname" . }}"}[2m]))) >= 0 or vector(0)
 {{- end -}}
 
-{{/* Every gateway and worker shows the same backlog, hence the maximum. Absent while the database is away. */}}
+{{/* Every gateway shows the same backlog, hence the maximum. Absent while the database is away. */}}
 {{- define "ganserve.queryPendingItems" -}}
-sum(max by (operation) (ganserve_jobs_pending_items{namespace="{{ .Release.Namespace }}",service=~"{{ include "ganserve.fullname" . }}(-worker)?"})) + sum(max by (operation) (ganserve_jobs_running_items{namespace="{{ .Release.Namespace }}",service=~"{{ include "ganserve.fullname" . }}(-worker)?"}))
+sum(max by (operation) (ganserve_jobs_pending_items{namespace="{{ .Release.Namespace }}",service="{{ include "ganserve.fullname" . }}"})) + sum(max by (operation) (ganserve_jobs_running_items{namespace="{{ .Release.Namespace }}",service="{{ include "ganserve.fullname" . }}"}))
 {{- end -}}
 
 {{- define "ganserve.queryOldestPending" -}}
-max(ganserve_jobs_oldest_pending_seconds{namespace="{{ .Release.Namespace }}",service=~"{{ include "ganserve.fullname" . }}(-worker)?"})
+max(ganserve_jobs_oldest_pending_seconds{namespace="{{ .Release.Namespace }}",service="{{ include "ganserve.fullname" . }}"})
 {{- end -}}
 
 {{/* One trigger of KEDA: (list . $name $query $threshold $metricType) */}}

@@ -1,0 +1,313 @@
+"""What the chart tells the programs it starts: settings, flags and signals that exist."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client import CollectorRegistry
+
+from deploy.helm.values_schema import DECIDED_BY_CHART, ELSEWHERE, SECRET, chosen_settings
+from service.cli import app
+from service.exposure import startup_problem
+from service.keys import read_keys
+from service.repository.server_flags import server_flags
+from service.settings import Settings
+from service.telemetry.jobs import OPERATIONS, Backlog, BacklogCollector
+from service.telemetry.metrics import Metrics
+from tests.deploy.helm_chart import (
+    CHART,
+    VALUE_FILES,
+    Object,
+    container,
+    containers,
+    find,
+    pod_of,
+    rendered,
+    workloads,
+)
+from tests.operator_tools import tool
+
+ADAPTER = CHART.parent / "prometheus-adapter.values.yaml"
+# What Secrets of the operator's would hold.
+SECRETS = {
+    "GANSERVE_DATABASE_URL": "postgresql://ganserve:secret@postgres/ganserve",
+    "GANSERVE_WEBHOOK_SECRET": "whsec_c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0",
+    "GANSERVE_RATE_LIMIT_STORAGE": "memory",
+}
+
+
+def _ours(values: str) -> list[tuple[str, dict[str, str]]]:
+    """The containers that run `ganserve`, with their environment."""
+    objects = rendered(values)
+    return [
+        (each["name"], _environment(each, objects))
+        for workload in workloads(objects)
+        for each in containers(pod_of(workload))
+        if each["name"] in ("gateway", "worker", "migrations", "triton", "profile")
+    ]
+
+
+def _environment(each: Object, objects: tuple[Object, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for source in each.get("envFrom", ()):
+        (configuration,) = (
+            one
+            for one in objects
+            if one["kind"] == "ConfigMap" and one["metadata"]["name"] == source["configMapRef"]["name"]
+        )
+        found |= configuration["data"]
+    for variable in each["env"]:
+        if "value" in variable:
+            found[variable["name"]] = variable["value"]
+        elif "fieldRef" in variable["valueFrom"]:
+            assert variable["valueFrom"]["fieldRef"] == {"fieldPath": "metadata.name"}
+            found[variable["name"]] = "x-ganserve-worker-0"
+        else:
+            found[variable["name"]] = SECRETS.get(variable["name"], "secret")
+    return found
+
+
+@pytest.mark.parametrize("values", VALUE_FILES)
+def test_every_setting_exists_and_is_accepted(values: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, environment in _ours(values):
+        with monkeypatch.context() as outside:
+            for variable, value in environment.items():
+                assert isinstance(value, str), (name, variable)
+                if variable.startswith("GANSERVE_"):
+                    assert variable.removeprefix("GANSERVE_").lower() in Settings.model_fields, (
+                        name,
+                        variable,
+                    )
+                    outside.setenv(variable, value)
+            Settings()
+
+
+def test_settings_of_the_values_arrive_as_they_were_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Helm reads numbers as floating point, and would write 1.7179869184e+10."""
+    (environment,) = (env for name, env in _ours("gpu-production") if name == "gateway")
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    settings = Settings()
+    assert settings.max_job_upload_bytes == 16 << 30
+    assert settings.queue_limit == 128
+    assert settings.job_inputs == ("s3://customer-photos/in",)
+    assert settings.stop_timeout_seconds == 90
+    assert settings.keys_file == Path("/etc/ganserve/keys/keys.json")
+    assert settings.c2pa_key == Path("/etc/ganserve/signing/tls.key")
+    assert settings.host == "0.0.0.0"
+
+
+@pytest.mark.parametrize(
+    ("values", "url"), [("gpu-production", "x-ganserve-triton:8001"), ("paired", "127.0.0.1:8001")]
+)
+def test_gateways_and_workers_find_triton(values: str, url: str) -> None:
+    found = {name: env["GANSERVE_TRITON_URL"] for name, env in _ours(values) if "GANSERVE_TRITON_URL" in env}
+    assert found == {"gateway": url, "worker": url}
+
+
+def test_workers_keep_their_name() -> None:
+    for values in VALUE_FILES:
+        (environment,) = (env for name, env in _ours(values) if name == "worker")
+        assert environment["GANSERVE_WORKER_ID"] == "x-ganserve-worker-0"
+
+
+def test_a_gateway_without_keys_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (environment,) = (env for name, env in _ours("cpu-minimal") if name == "gateway")
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    assert startup_problem(Settings()) is None
+    # And a file of keys from the values is one.
+    keys = tmp_path / "keys.json"
+    keys.write_text(find(rendered("model-image"), "Secret", "x-ganserve")["stringData"]["keys.json"], "utf-8")
+    assert len(read_keys(keys)) == 0
+
+
+def test_what_is_mounted_is_where_the_settings_say() -> None:
+    for values in VALUE_FILES:
+        for workload in workloads(rendered(values)):
+            volumes = {each["name"] for each in pod_of(workload)["spec"]["volumes"]}
+            for each in containers(pod_of(workload)):
+                mounts = {mount["mountPath"]: mount for mount in each["volumeMounts"]}
+                assert {mount["name"] for mount in mounts.values()} <= volumes
+                environment = _environment(each, rendered(values)) if "env" in each else {}
+                for name, value in environment.items():
+                    path = value.removeprefix("file://")
+                    if name.startswith("GANSERVE_") and path.startswith("/"):
+                        assert path in mounts or str(Path(path).parent) in mounts or path == "/models", (
+                            name,
+                            value,
+                        )
+                for mount in mounts.values():
+                    # A Secret that is mounted by subPath would not follow when it changes.
+                    assert mount["name"] == "models" or "subPath" not in mount
+
+
+def test_every_setting_is_chosen_decided_secret_or_of_no_use_here() -> None:
+    chosen = {name.lower() for name in chosen_settings()}
+    sets = [chosen, set(DECIDED_BY_CHART), set(SECRET), set(ELSEWHERE)]
+    assert sum(map(len, sets)) == len(set().union(*sets))
+    assert set().union(*sets) == set(Settings.model_fields)
+
+
+def test_programs_are_started_by_commands_that_exist() -> None:
+    from typer.main import get_command
+
+    known = set(get_command(app).commands)  # type: ignore[attr-defined]
+    started = {
+        each["args"][0]
+        for values in VALUE_FILES
+        for workload in workloads(rendered(values))
+        for each in containers(pod_of(workload))
+        if each["name"] != "training" and "args" in each
+    }
+    assert started == {"gateway", "worker", "migrate", "triton", "tritonserver", "repository"}
+    assert started - {"tritonserver"} <= known
+
+
+def test_triton_is_started_as_was_decided_for_production() -> None:
+    """All flags of the table, and besides them those alone that depend on the place."""
+    arguments = container(find(rendered("gpu-production"), "Deployment", "-triton"), "triton")["args"]
+    assert arguments[0] == "tritonserver"
+    of_the_place = {
+        "--exit-timeout-secs", "--cache-config",  # which values set
+        "--model-repository", "--http-port", "--grpc-port", "--grpc-address", "--metrics-port",
+        "--trace-config",
+    }  # fmt: skip
+    table = [each for each in server_flags("gpu") if each.split("=")[0] not in of_the_place]
+    assert [each for each in arguments[1:] if each.split("=")[0] not in of_the_place] == sorted(
+        table, key=arguments.index
+    )
+    names = [each.split("=")[0] for each in arguments[1:]]
+    assert {each for each in names if names.count(each) > 1} == {"--trace-config"}
+    variables = {
+        each["name"]: each
+        for each in container(find(rendered("gpu-production"), "Deployment", "-triton"), "triton")["env"]
+    }
+    assert "secretKeyRef" in variables["TRITON_OPERATOR_KEY"]["valueFrom"], (
+        "without it the key is the name of it"
+    )
+
+
+def _signals() -> dict[str, str]:
+    """Every query that pods are scaled by."""
+    queries = {
+        f"{values} {trigger['name']}": trigger["metadata"]["query"]
+        for values in VALUE_FILES
+        for each in rendered(values, sets=_SCALED.get(values, ()))
+        if each["kind"] == "ScaledObject"
+        for trigger in each["spec"]["triggers"]
+        if trigger["type"] == "prometheus"
+    }
+    rules = yaml.safe_load(ADAPTER.read_text("utf-8"))["rules"]
+    for rule in (*rules["custom"], *rules["external"]):
+        query = rule["metricsQuery"].replace("<<.LabelMatchers>>", 'namespace="images"')
+        queries[rule["name"]["as"]] = query.replace("<<.GroupBy>>", "namespace")
+        queries[f"{rule['name']['as']} is there"] = rule["seriesQuery"]
+    return queries
+
+
+_SCALED = {"paired": ("gateway.autoscaling.engine=keda", "worker.autoscaling.engine=keda")}
+
+
+def test_pods_are_scaled_by_metrics_that_exist(tmp_path: Path) -> None:
+    metrics = Metrics()
+    backlog = [Backlog(operation, 1, 1, 1.0) for operation in OPERATIONS]
+    collector = BacklogCollector(CollectorRegistry(), lambda: backlog)
+    collector._known = {each.operation: each for each in backlog}
+    exported = {
+        f"{family.name}{suffix}"
+        for family in (*metrics.registry.collect(), *collector.collect())
+        for suffix in (("_bucket", "_sum", "_count") if family.type == "histogram" else ("", "_total"))
+    }
+    queries = _signals()
+    assert {
+        "gpu-production pending-items",
+        "gpu-production oldest-pending",
+        "paired queue-depth",
+        "paired queue-wait",
+    } <= set(queries)
+    for name, query in queries.items():
+        asked = set(re.findall(r"\bganserve_[a-z_]+", query))
+        assert asked, name
+        assert asked <= exported, (name, asked - exported)
+    # And they are PromQL.
+    rules = [{"record": f"signal:{n}", "expr": query} for n, query in enumerate(queries.values())]
+    file = tmp_path / "rules.yaml"
+    file.write_text(json.dumps({"groups": [{"name": "signals", "rules": rules}]}))
+    done = subprocess.run(
+        [tool("promtool"), "check", "rules", str(file)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_autoscaler_asks_for_what_the_adapter_gives() -> None:
+    rules = yaml.safe_load(ADAPTER.read_text("utf-8"))["rules"]
+    given = {kind: {rule["name"]["as"] for rule in rules[kind]} for kind in ("custom", "external")}
+    asked: dict[str, set[str]] = {"custom": set(), "external": set()}
+    for each in rendered("paired"):
+        if each["kind"] != "HorizontalPodAutoscaler":
+            continue
+        for metric in each["spec"]["metrics"]:
+            if metric["type"] == "Pods":
+                asked["custom"].add(metric["pods"]["metric"]["name"])
+            if metric["type"] == "External":
+                asked["external"].add(metric["external"]["metric"]["name"])
+                labels: dict[str, Any] = metric["external"]["metric"]["selector"]["matchLabels"]
+                # The label that the ServiceMonitor's target has.
+                assert labels == {
+                    "service": find(rendered("paired"), "Service", "x-ganserve")["metadata"]["name"]
+                }
+    assert asked == given
+    depth = find(rendered("paired"), "HorizontalPodAutoscaler", "-gateway")["spec"]["metrics"]
+    assert [each["pods"]["target"]["averageValue"] for each in depth if each["type"] == "Pods"] == [
+        "24",
+        "500m",
+    ]
+
+
+@pytest.mark.parametrize("values", ["gpu-production", "paired", "training", "cpu-minimal"])
+def test_everything_that_has_metrics_is_scraped_once(values: str) -> None:
+    objects = rendered(values, sets=("monitoring.serviceMonitor.enabled=true",))
+    services = [each for each in objects if each["kind"] == "Service"]
+    scraped = []
+    for workload in workloads(objects):
+        pod = pod_of(workload)
+        labels = pod["metadata"]["labels"].items()
+        for each in objects:
+            if each["kind"] == "PodMonitor" and _matches(each["spec"]["selector"], dict(labels)):
+                scraped += [
+                    (workload["metadata"]["name"], end["port"]) for end in each["spec"]["podMetricsEndpoints"]
+                ]
+            if each["kind"] == "ServiceMonitor":
+                for service in services:
+                    if (
+                        _matches(each["spec"]["selector"], service["metadata"]["labels"])
+                        and service["spec"]["selector"].items() <= labels
+                    ):
+                        named = {port["name"]: port["targetPort"] for port in service["spec"]["ports"]}
+                        scraped += [
+                            (workload["metadata"]["name"], named[end["port"]])
+                            for end in each["spec"]["endpoints"]
+                        ]
+    there = {
+        (workload["metadata"]["name"], port["name"])
+        for workload in workloads(objects)
+        for each in containers(pod_of(workload))
+        for port in each.get("ports", ())
+        if port["name"] == "http" or port["name"].endswith("-metrics")
+    }
+    # A PodMonitor keeps only the pods that have such a port.
+    assert sorted(set(scraped) & there) == sorted(there)
+    assert all(scraped.count(each) == 1 for each in there)
+
+
+def _matches(selector: Object, labels: dict[str, str]) -> bool:
+    return selector["matchLabels"].items() <= labels.items() and all(
+        labels.get(each["key"]) in each["values"] for each in selector.get("matchExpressions", ())
+    )
