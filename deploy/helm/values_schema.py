@@ -182,7 +182,6 @@ _BY_PATH: Final[dict[str, dict[str, Any]]] = {
     "networkPolicy.webhooks.except": {"type": "array", "items": {"type": "string", "pattern": "/[0-9]+$"}},
     "networkPolicy.webhooks.ports": {"type": "array", "items": _PORT},
     "tracing.endpoint": {"type": "string", "pattern": "^(https?://.+)?$"},
-    "tracing.tritonRate": {"type": "integer", "minimum": 0},
     "training.arguments": {"type": "array", "items": {"type": "string"}},
     "training.gpus": {"type": "integer", "minimum": 0, "maximum": 64},
     "training.name": {"type": "string", "pattern": "^([a-z0-9]([a-z0-9-]{0,28}[a-z0-9])?)?$"},

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from deploy.helm.values_schema import DECIDED_BY_CHART, ELSEWHERE, SECRET, chosen_settings
 from service.cli import app
+from service.embedded.tritonserver import _tracing as tracing_flags
 from service.exposure import startup_problem
 from service.keys import read_keys
 from service.repository.server_flags import server_flags
@@ -192,6 +193,17 @@ def test_triton_is_started_as_was_decided_for_production() -> None:
     assert "secretKeyRef" in variables["TRITON_OPERATOR_KEY"]["valueFrom"], (
         "without it the key is the name of it"
     )
+
+
+def test_all_send_traces_where_the_values_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    endpoint = "http://collector.monitoring:4318"
+    for name, environment in _ours("model-volume"):
+        assert environment.get("OTEL_EXPORTER_OTLP_ENDPOINT") == (None if name == "migrations" else endpoint)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+    triton = find(rendered("gpu-production"), "Deployment", "-triton")
+    told = [each for each in container(triton, "triton")["args"] if each.startswith("--trace-config=")]
+    # As the Triton of `ganserve triton` is told.
+    assert sorted(told) == sorted(tracing_flags())
 
 
 def _signals() -> dict[str, str]:

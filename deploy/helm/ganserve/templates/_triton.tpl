@@ -64,7 +64,7 @@
     {{- with .tracing.endpoint }}
     - --trace-config=mode=opentelemetry
     - --trace-config=level=TIMESTAMPS
-    - --trace-config=rate={{ $root.Values.tracing.tritonRate | int64 }}
+    - --trace-config=rate=0  # of requests that come with no trace, such as golden checks, none is recorded
     - {{ printf "--trace-config=opentelemetry,url=%s/v1/traces" (trimSuffix "/" .) | quote }}
     - --trace-config=opentelemetry,resource=service.name=ganserve-triton
     {{- end }}
@@ -81,6 +81,10 @@
           name: {{ include "ganserve.operatorSecret" $root }}
           key: {{ .triton.operatorKey.key }}
     {{- if eq .triton.flavour "cpu" }}
+    {{- with .tracing.endpoint }}
+    - name: OTEL_EXPORTER_OTLP_ENDPOINT
+      value: {{ . | quote }}
+    {{- end }}
     - name: GANSERVE_TRITON_HOST
       value: 0.0.0.0
     - name: GANSERVE_MODEL_REPOSITORY
