@@ -19,11 +19,11 @@ _METHODS: Final = frozenset(
     ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY")
 )
 _NO_PROBLEM: Final = frozenset(("ok", "not-modified", "disconnected"))
+_NO_SPAN: Final = contextlib.nullcontext(trace.INVALID_SPAN)
 _LONGEST: Final = 1024  # characters of what clients write themselves
 
 
-@contextlib.contextmanager
-def request_span(scope: Scope, record: RequestRecord) -> Iterator[trace.Span]:
+def request_span(scope: Scope, record: RequestRecord) -> contextlib.AbstractContextManager[trace.Span]:
     """The span of a request while it is handled, to the last byte of its answer.
 
     It continues the trace that the request names. Without an SDK nothing is recorded, but what is logged
@@ -33,20 +33,19 @@ def request_span(scope: Scope, record: RequestRecord) -> Iterator[trace.Span]:
         scope: Of the request.
         record: Of the request.
 
-    Yields:
-        The span, for `describe_answer`.
+    Returns:
+        Its context gives the span, for `describe_answer`.
     """
     if scope["path"] in _UNTRACED:
-        yield trace.INVALID_SPAN
-        return
+        return _NO_SPAN
     parent = context_of(scope["headers"])
-    if not is_on():
-        if parent is None:
-            yield trace.INVALID_SPAN
-        else:
-            with trace.use_span(trace.get_current_span(parent)) as remote:
-                yield remote
-        return
+    if is_on():
+        return _recorded(scope, record, parent)
+    return _NO_SPAN if parent is None else trace.use_span(trace.get_current_span(parent))
+
+
+@contextlib.contextmanager
+def _recorded(scope: Scope, record: RequestRecord, parent: Context | None) -> Iterator[trace.Span]:
     span = tracer().start_span(
         _method(scope),
         context=Context() if parent is None else parent,

@@ -13,6 +13,7 @@ import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import grpc
@@ -26,11 +27,28 @@ _METHOD: Final = "inference.GRPCInferenceService/ModelInfer"
 # A wait that is shorter is the time it takes to get from one task to the next.
 _LEAST_WAIT_NS: Final = 1_000_000
 
-_joined: ContextVar[Sequence[trace.Span]] = ContextVar("joined", default=())
+_NOTHING: Final = contextlib.nullcontext(None)
 
 
-@contextlib.contextmanager
-def request_to_triton(model: str, version: str, rows: int) -> Iterator[Metadata | None]:
+@dataclass(frozen=True)
+class _Sharing:
+    """Calls that share a request.
+
+    Attributes:
+        parts: Spans of those that are recorded.
+        calls: How many there are.
+    """
+
+    parts: Sequence[trace.Span]
+    calls: int
+
+
+_shared_by: ContextVar[_Sharing | None] = ContextVar("shared_by", default=None)
+
+
+def request_to_triton(
+    model: str, version: str, rows: int
+) -> contextlib.AbstractContextManager[Metadata | None]:
     """The span of one request to Triton, if it belongs to a trace that is kept.
 
     Args:
@@ -38,17 +56,22 @@ def request_to_triton(model: str, version: str, rows: int) -> Iterator[Metadata 
         version: Of the model.
         rows: Of the batch.
 
-    Yields:
-        Metadata of the call, by which Triton continues the trace; None if there is nothing to continue, for
-        Triton records whatever it is given.
+    Returns:
+        Its context gives metadata of the call, by which Triton continues the trace; None if there is nothing
+        to continue, for Triton records whatever it is given.
     """
-    context = trace.get_current_span().get_span_context()
-    if not (context.is_valid and context.trace_flags.sampled):
-        yield None
-        return
-    callers = _joined.get()
+    current = trace.get_current_span()
+    if current is trace.INVALID_SPAN or not current.get_span_context().trace_flags.sampled:
+        return _NOTHING
+    return _request_to_triton(model, version, rows)
+
+
+@contextlib.contextmanager
+def _request_to_triton(model: str, version: str, rows: int) -> Iterator[Metadata | None]:
+    sharing = _shared_by.get()
+    parts = sharing.parts if sharing is not None else ()
     with tracer().start_as_current_span(
-        "infer.joined" if callers else "infer",
+        "infer" if sharing is None else "infer.joined",
         kind=trace.SpanKind.CLIENT,
         attributes={
             "rpc.system.name": "grpc",
@@ -56,14 +79,14 @@ def request_to_triton(model: str, version: str, rows: int) -> Iterator[Metadata 
             "ganserve.triton_model": model,
             "ganserve.triton_version": version,
             "ganserve.rows": rows,
-            **({"ganserve.calls": len(callers)} if callers else {}),
+            **({} if sharing is None else {"ganserve.calls": sharing.calls}),
         },
-        links=[trace.Link(caller.get_span_context()) for caller in callers],
+        links=[trace.Link(part.get_span_context()) for part in parts],
         record_exception=False,
         set_status_on_exception=False,
     ) as span:
-        for caller in callers:
-            caller.add_link(span.get_span_context())
+        for part in parts:
+            part.add_link(span.get_span_context())
         try:
             yield carried()
         except grpc.aio.AioRpcError as error:
@@ -125,8 +148,9 @@ class CallTrace:
             part.end()
 
 
-@contextlib.contextmanager
-def request_for(calls: Sequence[tuple[CallTrace, int]], model: str) -> Iterator[None]:
+def request_for(
+    calls: Sequence[tuple[CallTrace, int]], model: str
+) -> contextlib.AbstractContextManager[object]:
     """A request to Triton that is sent for some calls, from whichever task; around `Triton.infer`.
 
     Args:
@@ -136,12 +160,15 @@ def request_for(calls: Sequence[tuple[CallTrace, int]], model: str) -> Iterator[
     for call, _ in calls:
         call.sent()
     if len(calls) == 1:
-        with _within(calls[0][0].span):
-            yield
-        return
+        return _within(calls[0][0].span)
+    return _shared(calls, model)
+
+
+@contextlib.contextmanager
+def _shared(calls: Sequence[tuple[CallTrace, int]], model: str) -> Iterator[None]:
     parts = [call.begin_part(model, rows) for call, rows in calls if call.span.is_recording()]
     leading = parts[0] if parts else calls[0][0].span
-    token = _joined.set(parts)
+    token = _shared_by.set(_Sharing(parts, len(calls)))
     try:
         with _within(leading):
             yield
@@ -150,12 +177,12 @@ def request_for(calls: Sequence[tuple[CallTrace, int]], model: str) -> Iterator[
             call.end_part(error)
         raise
     finally:
-        _joined.reset(token)
+        _shared_by.reset(token)
 
 
 def _within(span: trace.Span) -> contextlib.AbstractContextManager[object]:
     if span is trace.get_current_span():
-        return contextlib.nullcontext()
+        return _NOTHING
     return trace.use_span(span, record_exception=False, set_status_on_exception=False)
 
 
