@@ -146,6 +146,15 @@ def prove_files(name: str, image: Image, folder: Path, *, without: tuple[str, ..
     print(f"    --  {name}: {megabytes}", flush=True)
 
 
+def prove_bill(image: Image) -> None:
+    """The bill of materials names what is installed, and its licences."""
+    bill = json.loads((image.layers[0] / "gateway.cdx.json").read_text())
+    licences = {part["name"].lower(): part.get("licenses") for part in bill["components"]}
+    expect({"fastapi", "dbos", "grpcio"} <= licences.keys(), f"sbom: {len(licences)} packages of the gateway")
+    known = sum(bool(each) for each in licences.values())
+    expect(known >= 0.9 * len(licences), f"sbom: licences of {known} of them")
+
+
 def prove_privileges(container: Container) -> None:
     """Who it runs as, and where it cannot write."""
     status = dict(line.split(":\t", 1) for line in container.status().splitlines() if ":\t" in line)
@@ -310,6 +319,7 @@ def main() -> int:
         )
         images = {name: builder.image(name) for name in names}
         prove_files("gateway", images["gateway"], folder, without=("torch", "pytriton", "onnxruntime"))
+        prove_bill(builder.image("sbom"))
         prove_files("triton-cpu", images["triton-cpu"], folder, without=("torch",))
         namespaces.own_network()
         prove_serving(images, folder)

@@ -6,17 +6,18 @@ import json
 import re
 import shlex
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 from compose_spec import PyOptions
+from typer.testing import CliRunner
 
 from deploy.docker import dockerfile
 from deploy.docker.context import Ignored, files
 from deploy.docker.requirements import requirements, tomllib
+from service.cli import app
 from service.repository.server_flags import server_flags
 from service.settings import Settings
 from tests.operator_tools import tool
@@ -44,7 +45,7 @@ def test_hadolint_finds_nothing_and_is_told_to_overlook_nothing() -> None:
     )
     assert (done.returncode, done.stdout) == (0, "")
     assert "hadolint ignore" not in (DOCKER / "Dockerfile").read_text("utf-8")
-    assert not list(ROOT.glob("**/.hadolint*"))
+    assert not [*ROOT.glob(".hadolint*"), *DOCKER.glob(".hadolint*")]
 
 
 @pytest.mark.parametrize("name", ["PYTHON_IMAGE", "TRITON_IMAGE"])
@@ -101,13 +102,7 @@ def test_commands_of_images_exist() -> None:
         program, *words = json.loads(health)
         assert program == FILE.last(image, "ENTRYPOINT").exec_form()[2] == "ganserve"
         for arguments in (command, words):
-            help_text = subprocess.run(
-                [sys.executable, "-m", "service.cli", *arguments, "--help"],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            assert help_text.returncode == 0, help_text.stderr
+            assert CliRunner().invoke(app, [*arguments, "--help"]).exit_code == 0, arguments
 
 
 def test_settings_in_images_and_in_the_compose_file_exist() -> None:
