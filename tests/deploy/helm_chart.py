@@ -23,7 +23,7 @@ OLDEST, MIDDLE, NEWEST = VERSIONS = ("1.29", "1.33", "1.37")
 
 _SCHEMAS = Path(kubernetes_validate.__file__).with_name("kubernetes-json-schema")
 _CRD_SCHEMAS = Path(__file__).with_name("crd_schemas")
-_WORKLOADS = ("Deployment", "StatefulSet", "Job")
+_WORKLOADS = ("Deployment", "StatefulSet", "Job", "Pod")
 
 Object = dict[str, Any]
 
@@ -42,7 +42,13 @@ def helm(*arguments: str) -> str:
 
 @functools.cache
 def rendered(
-    values: str, *, version: str = NEWEST, release: str = "x", sets: tuple[str, ...] = (), chart: Path = CHART
+    values: str,
+    *,
+    version: str = NEWEST,
+    release: str = "x",
+    sets: tuple[str, ...] = (),
+    strings: tuple[str, ...] = (),
+    chart: Path = CHART,
 ) -> tuple[Object, ...]:
     """The objects that one of the value files makes; not to be changed.
 
@@ -51,10 +57,12 @@ def rendered(
         version: Of Kubernetes.
         release: Name of the release.
         sets: What `--set` changes.
+        strings: The same, taken as text whatever they look like.
         chart: Another chart than ours.
     """
     files = ("--values", str(CHART / "ci" / f"{values}.yaml")) if values else ()
     changes = [argument for change in sets for argument in ("--set", change)]
+    changes += [argument for change in strings for argument in ("--set-string", change)]
     text = helm(
         "template", release, str(chart), "--namespace", NAMESPACE, "--kube-version", version, *files, *changes
     )
@@ -75,8 +83,8 @@ def workloads(objects: tuple[Object, ...]) -> list[Object]:
 
 def pod_of(workload: Object) -> Object:
     """The pod a workload makes: metadata and spec."""
-    template: Object = workload["spec"]["template"]
-    return template
+    made: Object = workload if workload["kind"] == "Pod" else workload["spec"]["template"]
+    return made
 
 
 def containers(pod: Object) -> list[Object]:

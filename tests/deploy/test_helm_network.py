@@ -75,7 +75,7 @@ def test_a_triton_of_ones_own_is_reached_by_nobody_else() -> None:
 
 
 def test_the_gateway_is_reached_by_those_who_are_named_and_scraped() -> None:
-    assert _who(rendered("gpu-production"), "gateway", 8080) == {"ingress", "prometheus"}
+    assert _who(rendered("gpu-production"), "gateway", 8080) == {"ingress", "prometheus", "test"}
     assert _who(rendered("gpu-production"), "worker", 8081) == {"prometheus"}
     # By default anything in the cluster may call it, since that is how an Ingress controller comes.
     assert "internet" not in _who(rendered("model-image"), "gateway", 8080)
@@ -114,6 +114,7 @@ def test_each_reaches_what_it_needs() -> None:
         "worker": common,
         "triton": {"dns", "traces"},
         "migrations": {"dns", "database"},
+        "test": {"dns"},
     }
 
 
