@@ -110,6 +110,7 @@ class _Call:
     answer: asyncio.Future[Answer] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     batch: _Batch | None = None
     trace: CallTrace = field(default_factory=CallTrace)
+    looks: int = 0
 
     def is_late(self) -> None:
         """Its time is over."""
@@ -146,8 +147,10 @@ class _Lane:
         self._waiting: deque[_Call] = deque()
         self._running: set[_Batch] = set()
         self._scheduled = False
+        self._looks = 0
 
     def push(self, call: _Call) -> None:
+        call.looks = self._looks
         self._waiting.append(call)
         self._schedule()
 
@@ -169,10 +172,13 @@ class _Lane:
 
     def _start(self) -> None:
         self._scheduled = False
+        self._looks += 1
         while self._waiting and len(self._running) < self.at_a_time:
             batch = _Batch(self._next())
             for call in batch.calls:
                 call.batch = batch
+                if self._looks > call.looks + 1:  # others were sent before
+                    call.trace.waited()
             self._running.add(batch)
             batch.task = asyncio.ensure_future(self._carry_out(batch))
         if not self._waiting and not self._running:

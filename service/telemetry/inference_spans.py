@@ -24,9 +24,6 @@ from service.telemetry.tracing import carried, error_type, mark_failed, tracer
 Metadata: TypeAlias = tuple[tuple[str, str], ...]
 
 _METHOD: Final = "inference.GRPCInferenceService/ModelInfer"
-# A wait that is shorter is the time it takes to get from one task to the next.
-_LEAST_WAIT_NS: Final = 1_000_000
-
 _NOTHING: Final = contextlib.nullcontext(None)
 
 
@@ -109,17 +106,16 @@ class CallTrace:
         self._since = time.time_ns() if self.span.is_recording() else None
         self._part: trace.Span | None = None
 
-    def sent(self) -> None:
-        """It waits no longer: the span `queue` of that, if it waited at all."""
-        since, self._since = self._since, None
-        if since is not None and (now := time.time_ns()) - since >= _LEAST_WAIT_NS:
-            waited = tracer().start_span(
+    def waited(self) -> None:
+        """It has waited for requests before it, and is sent now: the span `queue` of that."""
+        if self._since is not None:
+            waiting = tracer().start_span(
                 "queue",
                 trace.set_span_in_context(self.span),
-                start_time=since,
+                start_time=self._since,
                 attributes={"ganserve.waits_for": "request"},
             )
-            waited.end(now)
+            waiting.end()
 
     def begin_part(self, model: str, rows: int) -> trace.Span:
         """The span of its part in a request that calls share.
@@ -157,8 +153,6 @@ def request_for(
         calls: The trace and the rows of each, one or more.
         model: Triton's name of it.
     """
-    for call, _ in calls:
-        call.sent()
     if len(calls) == 1:
         return _within(calls[0][0].span)
     return _shared(calls, model)

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.telemetry.http_spans import describe_answer, request_span
 from service.telemetry.metrics import Metrics
 from service.telemetry.records import ASKED_METHOD, RequestRecord, attach_record
-from service.telemetry.tracing import exemplar
+from service.telemetry.tracing import exemplar, note_exception
 
 _USABLE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _QUIET = frozenset(("healthz", "readyz", "metrics"))
@@ -81,7 +81,7 @@ class TelemetryMiddleware:
                         record.outcome = "disconnected"
                 except Exception as error:
                     record.outcome = "internal-error"
-                    span.record_exception(error)
+                    note_exception(span, error)
                     log.exception("request failed", path=scope["path"])
                     if status:
                         raise  # too late for an answer: the server closes the connection

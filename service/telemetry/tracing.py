@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import os
 import threading
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias
@@ -25,6 +26,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from service.telemetry.metrics import package_version
+from service.telemetry.redaction import redacted
 
 SpanName = Literal["job.create", "job.expand", "job.chunk", "job.item", "job.webhook"]
 StageName = Literal["queue", "read", "decode", "encode", "write"]
@@ -217,14 +219,18 @@ def stage(name: StageName, **attributes: Attribute) -> contextlib.AbstractContex
 def _current(
     name: str, context: Context | None, kind: trace.SpanKind, attributes: dict[str, str | int | float]
 ) -> Iterator[trace.Span]:
-    with tracer().start_as_current_span(name, context, kind, attributes) as current:
+    with tracer().start_as_current_span(
+        name, context, kind, attributes, record_exception=False, set_status_on_exception=False
+    ) as current:
         try:
             yield current
         except asyncio.CancelledError:
             current.set_attribute(f"{_PREFIX}cancelled", True)
             raise
         except Exception as error:
-            current.set_attribute("error.type", error_type(error))
+            mark_failed(current, error_type(error), str(error))
+            if not hasattr(error, "problem"):  # which says it all
+                note_exception(current, error)
             raise
 
 
@@ -261,7 +267,23 @@ def mark_failed(current: trace.Span, kind: str, reason: str | None = None) -> No
         reason: For people.
     """
     current.set_attribute("error.type", kind)
-    current.set_status(trace.StatusCode.ERROR, reason)
+    current.set_status(trace.StatusCode.ERROR, redacted(reason) if reason else None)
+
+
+def note_exception(current: trace.Span, error: BaseException) -> None:
+    """Adds what was raised, and where, to a span, without what must not be read in it.
+
+    Args:
+        current: The span.
+        error: The exception.
+    """
+    if current.is_recording():
+        attributes = {
+            "exception.type": type(error).__qualname__,
+            "exception.message": redacted(str(error)),
+            "exception.stacktrace": redacted("".join(traceback.format_exception(error))),
+        }
+        current.add_event("exception", attributes)
 
 
 def error_type(error: BaseException) -> str:

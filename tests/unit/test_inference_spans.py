@@ -68,7 +68,6 @@ class Calls:
         await self.settle()
         others = [self.start(number, traced=kept) for number, kept in enumerate(traced, 1)]
         await self.settle()
-        await asyncio.sleep(0.002)  # long enough to be called waiting
         self.sender.go.set()
         await self.settle()
         assert first.done()

@@ -87,10 +87,13 @@ def test_a_span_without_a_parent_begins_a_trace(spans: InMemorySpanExporter) -> 
 
 def test_failures_and_cancellations_are_told_apart(spans: InMemorySpanExporter) -> None:
     with pytest.raises(ValueError, match="poison"), span("job.item"):
-        raise ValueError("poison")
+        raise ValueError("poison of postgresql://me:secret@there/jobs")
     (failed,) = spans.get_finished_spans()
     assert failed.status.status_code is trace.StatusCode.ERROR
-    assert failed.events[0].name == "exception"
+    (event,) = failed.events
+    assert (event.name, (event.attributes or {})["exception.type"]) == ("exception", "ValueError")
+    assert (failed.attributes or {})["error.type"] == "ValueError"
+    assert "secret" not in failed.to_json()
     spans.clear()
 
     async def cancelled() -> None:
