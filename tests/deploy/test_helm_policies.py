@@ -68,7 +68,7 @@ def test_pods_are_restricted() -> None:
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
         assert not {"hostNetwork", "hostPID", "hostIPC"} & set(spec), name
         assert all(
-            set(volume) & {"emptyDir", "secret", "persistentVolumeClaim", "image"}
+            set(volume) & {"emptyDir", "secret", "configMap", "persistentVolumeClaim", "image"}
             for volume in spec["volumes"]
         ), name
     for name, each, _ in _containers():

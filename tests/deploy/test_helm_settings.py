@@ -67,10 +67,14 @@ def _environment(each: Object, objects: tuple[Object, ...]) -> dict[str, str]:
         if "value" in variable:
             found[variable["name"]] = variable["value"]
         elif "fieldRef" in variable["valueFrom"]:
-            assert variable["valueFrom"]["fieldRef"] == {"fieldPath": "metadata.name"}
-            found[variable["name"]] = "x-ganserve-worker-0"
+            path = variable["valueFrom"]["fieldRef"]["fieldPath"]
+            found[variable["name"]] = {"metadata.name": "x-ganserve-worker-0", "status.podIP": "10.1.2.3"}[
+                path
+            ]
         else:
             found[variable["name"]] = SECRETS.get(variable["name"], "secret")
+    for name, value in found.items():
+        found[name] = re.sub(r"\$\(([A-Z_]+)\)", lambda match: found[match[1]], value)
     return found
 
 
@@ -102,6 +106,8 @@ def test_settings_of_the_values_arrive_as_they_were_written(monkeypatch: pytest.
     assert settings.keys_file == Path("/etc/ganserve/keys/keys.json")
     assert settings.c2pa_key == Path("/etc/ganserve/signing/tls.key")
     assert settings.host == "0.0.0.0"
+    # Besides those of the values, the address that Prometheus asks.
+    assert settings.allowed_hosts == ("images.example.com", "ganserve.images.svc", "10.1.2.3")
 
 
 @pytest.mark.parametrize(

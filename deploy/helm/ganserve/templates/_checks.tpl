@@ -82,6 +82,21 @@
 {{- if and $models.image.profile (or (ne $models.source "image") (ne $models.image.mount "copy")) -}}
 {{- fail "models.image.profile: is laid over a copy alone (models.source: image, mount: copy); others are rendered before, by ganserve repository render" -}}
 {{- end -}}
+{{- if and (ne $v.gateway.service.type "ClusterIP") $v.networkPolicy.enabled (not (contains "cidr" (toJson $v.networkPolicy.clients))) -}}
+{{- fail (printf "networkPolicy.clients: a Service of type %s is called from outside of the cluster; name those addresses, such as [{ipBlock: {cidr: 0.0.0.0/0}}]" $v.gateway.service.type) -}}
+{{- end -}}
+{{- if and $v.monitoring.serviceMonitor.enabled (hasKey $v.settings "OPEN_METRICS") (ne (toString $v.settings.OPEN_METRICS) "true") -}}
+{{- fail "settings.OPEN_METRICS: Prometheus is given no key; leave it true, since neither Ingress nor HTTPRoute publishes /metrics" -}}
+{{- end -}}
+{{- if hasPrefix "[" (default "" $v.settings.ALLOWED_HOSTS) -}}
+{{- fail "settings.ALLOWED_HOSTS: write it with commas; the address of the pod is added to it" -}}
+{{- end -}}
+{{- range $name := list "WEBHOOK_CA" "C2PA_TRUST_ANCHORS" -}}
+{{- $file := toString (default "" (index $v.settings $name)) -}}
+{{- if and (hasPrefix "/etc/ganserve/certificates/" $file) (not $v.certificates.existingConfigMap) -}}
+{{- fail (printf "settings.%s: set certificates.existingConfigMap, which has that file" $name) -}}
+{{- end -}}
+{{- end -}}
 {{- if and $v.ingress.enabled (not $v.ingress.host) -}}
 {{- fail "ingress.host: name the host, so that others are not answered" -}}
 {{- end -}}

@@ -14,6 +14,15 @@
       value: {{ .Values.gateway.shutdown.drainSeconds | int64 | quote }}
     - name: GANSERVE_STOP_TIMEOUT_SECONDS
       value: {{ .Values.gateway.shutdown.stopTimeoutSeconds | int64 | quote }}
+    {{- with .Values.settings.ALLOWED_HOSTS }}
+    # Prometheus asks for metrics by address.
+    - name: POD_IP
+      valueFrom:
+        fieldRef:
+          fieldPath: status.podIP
+    - name: GANSERVE_ALLOWED_HOSTS
+      value: {{ printf "%s,$(POD_IP)" . | quote }}
+    {{- end }}
     {{- with .Values.rateLimit.existingSecret }}
     - name: GANSERVE_RATE_LIMIT_STORAGE
       valueFrom:

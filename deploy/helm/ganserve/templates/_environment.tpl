@@ -134,6 +134,11 @@ GANSERVE_{{ $name }}: {{ include "ganserve.text" $value | quote }}
     secretName: {{ . }}
     defaultMode: 0440
 {{- end }}
+{{- with $root.Values.certificates.existingConfigMap }}
+- name: certificates
+  configMap:
+    name: {{ . }}
+{{- end }}
 {{- with $root.Values.artifacts.existingClaim }}
 - name: artifacts
   persistentVolumeClaim:
@@ -155,6 +160,11 @@ GANSERVE_{{ $name }}: {{ include "ganserve.text" $value | quote }}
 {{- if .Values.signing.existingSecret }}
 - name: signing
   mountPath: /etc/ganserve/signing
+  readOnly: true
+{{- end }}
+{{- if .Values.certificates.existingConfigMap }}
+- name: certificates
+  mountPath: /etc/ganserve/certificates
   readOnly: true
 {{- end }}
 {{- if .Values.artifacts.existingClaim }}
