@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import os
 import shutil
@@ -74,10 +75,18 @@ def toy_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def exported_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Tiny models of every kind, exported to both formats. Read only."""
-    from tests.exported_models import write_exported_models  # needs PyTorch, as the service's tests do not
+    """Tiny models of every kind, exported to both formats. Read only, as all processes of a run share it."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    repository = folder / "exported-models"
+    with (folder / "exported-models.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the others wait for the process that exports
+        if not repository.exists():
+            from tests.exported_models import write_exported_models  # needs PyTorch, as no service test does
 
-    return write_exported_models(tmp_path_factory.mktemp("exported") / "models")
+            write_exported_models(tmp_path_factory.mktemp("exported") / "models").rename(repository)
+    return repository
 
 
 @pytest.fixture(scope="session")

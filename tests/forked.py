@@ -1,14 +1,16 @@
-"""Gateways and workers for tests, forked from a process that has imported them.
+"""Gateways, workers and training runs for tests, forked from a process that has imported them.
 
 Each is a process of its own with its own environment, signals, files and exit status, as if `python -c CODE`
-had been started; it is only spared the 1.5 s of CPU that the imports take, which a run of all tests would pay
-two hundred times. The whole way from the command line is what the tests of `ganserve up` go.
+had been started; it is only spared the 1.5 s of CPU that the imports take (3 s with PyTorch), which a run of
+all tests would pay two hundred times. The whole way from the command line is what the tests of `ganserve up`
+and one of `gantrain train` go.
 """
 
 from __future__ import annotations
 
 import atexit
 import ctypes
+import importlib
 import json
 import os
 import signal
@@ -21,6 +23,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
+SERVICE = ("service.jobs.worker", "service.server")
+TRAINING = ("training.loop", "torch._dynamo")  # the latter comes with the first optimiser
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _LENGTH = struct.Struct("!I")
@@ -30,17 +35,24 @@ _libc = ctypes.CDLL(None)
 class ForkedProcess:
     """What `subprocess.Popen` gives, as far as tests use it."""
 
-    def __init__(self, code: str, environment: Mapping[str, str], output: IO[bytes]) -> None:
+    def __init__(
+        self,
+        code: str,
+        environment: Mapping[str, str],
+        output: IO[bytes],
+        imported: tuple[str, ...] = SERVICE,
+    ) -> None:
         """Starts it; it dies with this process.
 
         Args:
             code: As for `python -c`.
             environment: All of its environment.
             output: For what it prints and its errors.
+            imported: Modules that the process has imported that it is forked from.
         """
         self.args = ["python", "-c", code]
         self.returncode: int | None = None
-        self.pid = _forkserver().fork(code, environment, output)
+        self.pid = _forkserver(imported).fork(code, environment, output)
 
     def poll(self) -> int | None:
         """Its exit status, negative if a signal ended it; None while it runs."""
@@ -78,12 +90,13 @@ class ForkedProcess:
 
 
 class _Forkserver:
-    def __init__(self) -> None:
+    def __init__(self, modules: tuple[str, ...]) -> None:
         self._socket, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.forked", str(theirs.fileno()), str(os.getpid())],
+                [sys.executable, "-m", "tests.forked", str(theirs.fileno()), str(os.getpid()), *modules],
                 pass_fds=[theirs.fileno()],
+                env={**os.environ, "OMP_NUM_THREADS": "1"},  # what is forked has no more threads
                 cwd=Path(__file__).parents[1],
                 # Else numpy's libraries begin threads when they are imported, which a fork would lose.
                 env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
@@ -110,13 +123,13 @@ class _Forkserver:
         self._process.wait()
 
 
-_started: list[_Forkserver] = []
+_started: dict[tuple[str, ...], _Forkserver] = {}
 
 
-def _forkserver() -> _Forkserver:
-    if not _started:
-        _started.append(_Forkserver())
-    return _started[0]
+def _forkserver(modules: tuple[str, ...]) -> _Forkserver:
+    if modules not in _started:
+        _started[modules] = _Forkserver(modules)
+    return _started[modules]
 
 
 def _exactly(connection: socket.socket, count: int) -> bytes:
@@ -171,9 +184,8 @@ def _next_code(requests: socket.socket, parent: int) -> str | None:
 
 def _serve() -> None:
     with socket.socket(fileno=int(sys.argv[1])) as requests:
-        import service.jobs.worker
-        import service.server  # noqa: F401
-
+        for module in sys.argv[3:]:
+            importlib.import_module(module)
         threads = os.listdir("/proc/self/task")  # noqa: PTH208
         assert len(threads) == 1, "a fork would lose the other threads"
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the tests

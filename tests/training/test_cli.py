@@ -25,6 +25,7 @@ from tests.exported_models import read_config
 from tests.triton_process import free_ports
 from training.checkpoint import load_checkpoint
 from training.cli import app
+from training.metrics.features import EfficientNetLite0Features
 from training.metrics.kid import KID
 from training.metrics.memorization import Memorization
 from training.metrics.path_length import PathLength
@@ -127,7 +128,8 @@ def gantrain(folder, monkeypatch):
     return run
 
 
-def test_from_training_to_an_exported_model(gantrain, tmp_path):
+def test_from_training_to_an_exported_model(gantrain, tmp_path, monkeypatch):
+    monkeypatch.setattr(EfficientNetLite0Features, "input_size", 96)  # a fifth of the work
     assert "0.04" in (done := gantrain("train", "blobs.toml")).stderr, done.stderr
     done = gantrain("evaluate", "runs/blobs", "--images", "100")
     assert done.exit_code == 0, done.stderr

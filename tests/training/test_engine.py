@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 import training
+from tests.forked import TRAINING, ForkedProcess
 from tests.training.test_dcgan import tiny as dcgan_config
 from tests.triton_process import free_ports
 from training.checkpoint import load_checkpoint
@@ -24,20 +25,32 @@ from training.loop import train
 CLOSE = {"rtol": 2e-3, "atol": 2e-5}
 
 
-def run_processes(config, data, run, n: int, *more: str) -> None:
+def script(config, data, run, *, resume: bool = False, one: bool = False) -> str:
+    return f"""
+import json
+from pathlib import Path
+from training.config_files import parse_config
+from training.loop import train
+from training.telemetry import Exposition
+
+train(
+    parse_config(json.loads({config.model_dump_json()!r})),
+    Path({str(data)!r}),
+    Path({str(run)!r}),
+    device="cpu",
+    resume={resume},
+    max_minutes={0 if one else None},
+    metrics=Exposition({free_ports(1)[0]}),  # which one process can listen on
+)
+"""
+
+
+def run_under_torchrun(config, data, run, n: int) -> None:
     """Trains under torchrun with n processes on the CPU."""
-    script = (
-        "import json, sys; from pathlib import Path; from training.config_files import parse_config; "
-        "from training.loop import train; from training.telemetry import Exposition; "
-        "train(parse_config(json.loads(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[3]), device='cpu', "
-        "resume='resume' in sys.argv, max_minutes=0 if 'one' in sys.argv else None, "
-        f"metrics=Exposition({free_ports(1)[0]}))"  # which one process can listen on
-    )
     path = run.parent / "train_under_torchrun.py"
-    path.write_text(script)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n}", path]
+    path.write_text(script(config, data, run))
     done = subprocess.run(
-        [*command, config.model_dump_json(), str(data), str(run), *more],
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n}", path],
         capture_output=True,
         text=True,
         timeout=200,
@@ -45,6 +58,34 @@ def run_processes(config, data, run, n: int, *more: str) -> None:
         env={"OMP_NUM_THREADS": "1", "PATH": "", "PYTHONPATH": str(Path(training.__file__).parents[1])},
     )
     assert done.returncode == 0, done.stderr
+
+
+def run_processes(config, data, run, n: int, **options: bool) -> None:
+    """Trains with n processes on the CPU, which know of each other what torchrun would tell them."""
+    code, port = script(config, data, run, **options), str(free_ports(1)[0])
+    with (run.parent / "output").open("w+b") as output:
+        ranks = [
+            ForkedProcess(
+                code,
+                {
+                    "RANK": str(rank),
+                    "LOCAL_RANK": str(rank),
+                    "WORLD_SIZE": str(n),
+                    "MASTER_ADDR": "127.0.0.1",
+                    "MASTER_PORT": port,
+                },
+                output,
+                TRAINING,
+            )
+            for rank in range(n)
+        ]
+        try:
+            ends = [rank.wait(120) for rank in ranks]
+        finally:
+            for rank in ranks:
+                rank.kill()
+        output.seek(0)
+        assert ends == [0] * n, output.read().decode()
 
 
 def assert_close(a, b) -> None:
@@ -64,7 +105,7 @@ def two_processes(tiny_config, blobs, tmp_path_factory):
     """A run of four steps, two of them with the R1 penalty, shared by two processes."""
     config = with_options(tiny_config, kimg=0.032)
     run = tmp_path_factory.mktemp("runs") / "two"
-    run_processes(config, blobs, run, 2)
+    run_under_torchrun(config, blobs, run, 2)
     return config, run
 
 
@@ -79,9 +120,9 @@ def test_two_processes_train_what_one_trains(two_processes, blobs, tmp_path):
 
 def test_two_processes_stop_and_resume_exactly(two_processes, blobs, tmp_path):
     config, run = two_processes
-    run_processes(config, blobs, tmp_path / "half", 2, "one")
+    run_processes(config, blobs, tmp_path / "half", 2, one=True)
     assert load_checkpoint(tmp_path / "half").step == 1
-    run_processes(config, blobs, tmp_path / "half", 2, "resume")
+    run_processes(config, blobs, tmp_path / "half", 2, resume=True)
     whole, half = load_checkpoint(run), load_checkpoint(tmp_path / "half")
     for network, state in whole.family["networks"].items():
         for name, value in state.items():

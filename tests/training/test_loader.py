@@ -5,16 +5,16 @@ from __future__ import annotations
 import itertools
 import os
 import signal
-import subprocess
-import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import psutil
 import pytest
 import torch
 
+from tests.forked import TRAINING, ForkedProcess
 from training.data.archive import write_archive
 from training.data.datasets import open_dataset
 from training.data.layouts import write_images
@@ -170,6 +170,7 @@ import psutil
 from training.data.datasets import open_dataset
 from training.data.loader import batches
 
+os.setsid()
 stream = batches(open_dataset(Path({folder!r}), "images", "train"), batch=4, seed=0, workers=2)
 next(stream)
 stopping = []
@@ -180,40 +181,40 @@ print(*(p.pid for p in psutil.Process().children()), flush=True)
 """
 
 
-def start(folder: Path, end: str) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
-    command = [sys.executable, "-c", RUN.format(folder=str(folder), end=end)]
-    run = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    assert run.stdout is not None
-    workers = [psutil.Process(int(pid)) for pid in run.stdout.readline().split()]
+def start(folder: Path, end: str) -> tuple[ForkedProcess, IO[str], list[psutil.Process]]:
+    """Starts a run; also what it prints, and its workers."""
+    ours, theirs = os.pipe()
+    with os.fdopen(theirs, "wb") as output:
+        run = ForkedProcess(RUN.format(folder=str(folder), end=end), os.environ, output, TRAINING)
+    printed = os.fdopen(ours)
+    workers = [psutil.Process(int(pid)) for pid in printed.readline().split()]
     assert len(workers) == 2
-    return run, workers
+    return run, printed, workers
 
 
-def outcome(run: subprocess.Popen[str], workers: list[psutil.Process], seconds: float = 60) -> str:
-    """What a run wrote to stderr; fails if it or a worker of it does not end in time."""
+def outcome(run: ForkedProcess, printed: IO[str], workers: list[psutil.Process], seconds: float = 60) -> str:
+    """What else a run printed; fails if it or a worker of it does not end in time."""
     try:
-        _, stderr = run.communicate(timeout=seconds)
+        run.wait(seconds)
         assert not psutil.wait_procs(workers, timeout=seconds)[1]
-        return stderr
+        with printed:
+            return printed.read()
     finally:
         for process in workers:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         run.kill()
-        run.wait()
 
 
 def test_a_run_that_fails_ends_with_its_workers(folder):
-    stderr = outcome(*start(folder, "raise RuntimeError('out of luck')"))
-    assert stderr.strip().endswith("RuntimeError: out of luck")
+    printed = outcome(*start(folder, "raise RuntimeError('out of luck')"))
+    assert printed.strip().endswith("RuntimeError: out of luck")
 
 
 def test_a_killed_run_leaves_no_worker(folder):
-    run, workers = start(folder, "time.sleep(60)")
+    run, printed, workers = start(folder, "time.sleep(60)")
     run.kill()
-    outcome(run, workers)
+    outcome(run, printed, workers)
 
 
 @pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
@@ -221,9 +222,8 @@ def test_a_signal_to_the_whole_group_still_lets_the_run_finish(folder, which):
     # What a terminal or a service manager does: every process gets the signal; the run takes a few more
     # batches and saves.
     finish = "for _ in range(20): next(stream)\nprint('saved', flush=True)"
-    run, workers = start(folder, f"while not stopping: time.sleep(0.01)\n{finish}")
+    run, printed, workers = start(folder, f"while not stopping: time.sleep(0.01)\n{finish}")
     os.killpg(run.pid, which)
-    assert run.stdout is not None
-    assert run.stdout.readline() == "saved\n"
-    assert outcome(run, workers) == ""
+    assert printed.readline() == "saved\n"
+    assert outcome(run, printed, workers) == ""
     assert run.returncode == 0

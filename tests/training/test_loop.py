@@ -6,8 +6,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -16,6 +14,7 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tests.forked import TRAINING, ForkedProcess
 from tests.triton_process import free_ports
 from training.checkpoint import CheckpointError, load_checkpoint
 from training.config import SnapshotConfig
@@ -251,14 +250,14 @@ def test_sigkill_loses_nothing_that_was_saved(tiny_config, blobs, tmp_path):
     config = tiny_config.model_dump()
     config["optimization"]["kimg"] = 100
     config["snapshots"]["kimg"] = 0.008  # a checkpoint at every step: the kill falls into writing one
-    script = (
-        "import json, sys; from pathlib import Path; from training.config_files import parse_config; "
-        "from training.loop import train; "
-        "train(parse_config(json.loads(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[3]))"
-    )
     run = tmp_path / "run"
-    arguments = [json.dumps(config), str(blobs), str(run)]
-    process = subprocess.Popen([sys.executable, "-c", script, *arguments], stderr=subprocess.DEVNULL)
+    code = (
+        "import json; from pathlib import Path; from training.config_files import parse_config; "
+        "from training.loop import train; "
+        f"train(parse_config(json.loads({json.dumps(config)!r})), Path({str(blobs)!r}), Path({str(run)!r}))"
+    )
+    with (tmp_path / "output").open("wb") as output:
+        process = ForkedProcess(code, os.environ, output, TRAINING)
     deadline = time.monotonic() + 120
     while not (run / "checkpoint.pt").exists():
         assert process.poll() is None

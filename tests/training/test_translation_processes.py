@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 import torch.distributed as dist
-from torch import multiprocessing, nn
+from torch import nn
 
+from tests.forked import TRAINING, ForkedProcess
 from tests.training.test_cyclegan import images
 from tests.training.test_cyclegan import tiny as cyclegan_config
 from tests.training.test_pix2pix import tiny as pix2pix_config
@@ -80,7 +83,12 @@ def share(rank, folder):
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
     folder = tmp_path_factory.mktemp("processes")
-    multiprocessing.spawn(share, (str(folder),), nprocs=2)
+    with (folder / "output").open("w+b") as output:
+        code = f"import {__name__} as t; t.share({{}}, {str(folder)!r})"
+        ranks = [ForkedProcess(code.format(n), os.environ, output, TRAINING) for n in range(2)]
+        ends = [rank.wait(120) for rank in ranks]
+        output.seek(0)
+        assert ends == [0, 0], output.read().decode()
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
 
 
