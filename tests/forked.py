@@ -96,7 +96,6 @@ class _Forkserver:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.forked", str(theirs.fileno()), str(os.getpid()), *modules],
                 pass_fds=[theirs.fileno()],
-                env={**os.environ, "OMP_NUM_THREADS": "1"},  # what is forked has no more threads
                 cwd=Path(__file__).parents[1],
                 # Else numpy's libraries begin threads when they are imported, which a fork would lose.
                 env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},

@@ -134,11 +134,13 @@ def test_from_training_to_an_exported_model(gantrain, tmp_path, monkeypatch):
     done = gantrain("evaluate", "runs/blobs", "--images", "100")
     assert done.exit_code == 0, done.stderr
     assert "untrained" in done.stderr
-    done = gantrain("export", "runs/blobs")
+    done = gantrain("export", "runs/blobs", "--format", "both")
     assert done.exit_code == 0, done.stderr
     assert sorted(p.name for p in (tmp_path / "model_repository").iterdir()) == [
         "blobs-mapping",
         "blobs-synthesis",
+        "blobs-torchscript-mapping",
+        "blobs-torchscript-synthesis",
     ]
     metrics = json.loads((tmp_path / "runs/blobs/metrics.json").read_text())["models"]["blobs"]
     assert metrics["kid_real"]["mean"] < metrics["kid_untrained"]["mean"]
@@ -279,7 +281,7 @@ def test_a_folder_of_ones_own(gantrain, tmp_path):
     assert f"go on with: gantrain {' '.join(typed)} --resume\n" in done.stderr
     done = gantrain(*typed, "--resume")
     assert done.exit_code == 0, done.stderr
-    done = gantrain("export", "runs/pets", "--format", "both")
+    done = gantrain("export", "runs/pets", "--format", "torchscript")
     assert done.exit_code == 0, done.stderr
     config = (tmp_path / "model_repository/pets-mapping/config.pbtxt").read_text()
     assert '"CC0-1.0' in config.replace("\\", "")

@@ -106,7 +106,7 @@ def test_it_learns_both_translations_without_pairs(discs, tmp_path):
         generator={"channels": 8},
         discriminator={"channels": 8},
         data={"enlarge": 1.0},
-        optimization={"kimg": 0.6, "lr_decay_kimg": 0.3, "g_lr": 3e-3, "d_lr": 2e-3, "identity_weight": 0.0,
+        optimization={"kimg": 0.4, "lr_decay_kimg": 0.2, "g_lr": 3e-3, "d_lr": 2e-3, "identity_weight": 0.0,
                       "ema_kimg": 0.05, "pool_size": 20},
     )  # fmt: skip
     state = train(config, discs, tmp_path / "run", device="cpu").family

@@ -114,7 +114,7 @@ def test_it_learns_a_translation(outlines, tmp_path, network):
     config = tiny(
         generator={"network": network, "channels": 8, "dropout": 0.0, "blocks": 2, "downs": 1},
         data={"enlarge": 1.0},
-        optimization={"batch": 8, "kimg": 1.2, "g_lr": 2e-3, "d_lr": 5e-4, "ema_kimg": 0.05},
+        optimization={"batch": 8, "kimg": 0.6, "g_lr": 4e-3, "d_lr": 5e-4, "ema_kimg": 0.05},
     )
     checkpoint = train(config, outlines, tmp_path / "run", device="cpu")
     (deployable,) = Pix2Pix.deployables(config, (), checkpoint.family)
