@@ -18,6 +18,7 @@ from tests.operator_tools import tool
 
 CHART = Path(__file__).parents[2] / "deploy" / "helm" / "ganserve"
 VALUE_FILES = sorted(path.stem for path in (CHART / "ci").glob("*.yaml"))
+SERVING = [name for name in VALUE_FILES if name != "training"]
 NAMESPACE = "images"
 OLDEST, MIDDLE, NEWEST = VERSIONS = ("1.29", "1.33", "1.37")
 

@@ -112,6 +112,7 @@ def test_values_that_do_not_exist_or_cannot_be_are_refused(change: str, said: st
         ("gpu-production", "worker.autoscaling.engine=hpa", "only keda scales to 0"),
         ("gpu-production", "settings.DEFAULT_DEADLINE_SECONDS=85", "a rollout cuts calls off"),
         ("paired", "triton.flavour=cpu", "reads no object store"),
+        ("training", "training.enabled=false", "nothing to install"),
         ("training", "training.runs.existingClaim=", "training.runs.existingClaim"),
     ],
 )

@@ -270,6 +270,11 @@ def _secret_of(each: Object, variable: str) -> tuple[str, str]:
     return reference["name"], reference["key"]
 
 
+def test_a_release_that_trains_has_nothing_else() -> None:
+    kinds = sorted(each["kind"] for each in rendered("training"))
+    assert kinds == ["Job", "NetworkPolicy", "PodMonitor", "ServiceAccount"]
+
+
 def test_an_evicted_training_run_goes_on() -> None:
     job = find(rendered("training"), "Job", "-train-cats")
     assert job["spec"]["podReplacementPolicy"] == "Failed", "two pods would write one run"

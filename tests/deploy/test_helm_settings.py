@@ -23,6 +23,7 @@ from service.telemetry.jobs import OPERATIONS, Backlog, BacklogCollector
 from service.telemetry.metrics import Metrics
 from tests.deploy.helm_chart import (
     CHART,
+    SERVING,
     VALUE_FILES,
     Object,
     container,
@@ -119,7 +120,7 @@ def test_gateways_and_workers_find_triton(values: str, url: str) -> None:
 
 
 def test_workers_keep_their_name() -> None:
-    for values in VALUE_FILES:
+    for values in SERVING:
         (environment,) = (env for name, env in _ours(values) if name == "worker")
         assert environment["GANSERVE_WORKER_ID"] == "x-ganserve-worker-0"
 

@@ -2,6 +2,10 @@
 {{- define "ganserve.checks" -}}
 {{- $v := .Values -}}
 {{- $alone := include "ganserve.alone" . -}}
+{{- if not (or $v.serving.enabled $v.training.enabled) -}}
+{{- fail "serving.enabled and training.enabled are both false: there is nothing to install" -}}
+{{- end -}}
+{{- if $v.serving.enabled -}}
 {{- if and (not $v.auth.existingSecret) (not $v.auth.keys) (not $v.auth.allowOpen) -}}
 {{- fail "auth: without keys whoever reaches the gateway could use it. Make a file of keys (ganserve keys create NAME --scope generate --keys-file keys.json), a Secret of it (kubectl create secret generic ganserve-keys --from-file keys.json), and set auth.existingSecret=ganserve-keys; or say auth.allowOpen=true" -}}
 {{- end -}}
@@ -102,6 +106,7 @@
 {{- end -}}
 {{- if and $v.httpRoute.enabled (not $v.httpRoute.parentRefs) -}}
 {{- fail "httpRoute.parentRefs: name the Gateway" -}}
+{{- end -}}
 {{- end -}}
 {{- if $v.training.enabled -}}
 {{- range $key := list "name" "preset" -}}

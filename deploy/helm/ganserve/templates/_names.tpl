@@ -81,7 +81,7 @@ app.kubernetes.io/part-of: ganserve
 
 {{/* Whether there is a StatefulSet of workers. */}}
 {{- define "ganserve.workers" -}}
-{{- if and .Values.worker.enabled (not (include "ganserve.alone" .)) -}}true{{- end -}}
+{{- if and .Values.serving.enabled .Values.worker.enabled (not (include "ganserve.alone" .)) -}}true{{- end -}}
 {{- end -}}
 
 {{/* Whether the chart makes a Secret, of what the values contain. */}}
