@@ -330,3 +330,34 @@ def _matches(selector: Object, labels: dict[str, str]) -> bool:
     return selector["matchLabels"].items() <= labels.items() and all(
         labels.get(each["key"]) in each["values"] for each in selector.get("matchExpressions", ())
     )
+
+
+def test_training_is_started_as_it_can_be_and_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
+    from typer.main import get_command
+
+    from training.cli import app as gantrain
+
+    each = container(find(rendered("training"), "Job", "-train-cats"), "training")
+    train = get_command(gantrain).commands["train"]  # type: ignore[attr-defined]
+    assert each["args"][2:5] == ["-m", "training", "train"]
+    given = train.make_context("train", list(each["args"][5:])).params
+    assert (given["preset"], given["dataset"], given["out"]) == (
+        "stylegan2-256",
+        "cats-256",
+        Path("/runs/cats"),
+    )
+    assert given["metrics_port"] == 9400
+    assert given["set_"] == ["optimization.batch=64"]
+    # The script itself, before a torchrun that says what it is given.
+    assert each["command"][:2] == ["tini", "--"]
+    torchrun = tmp_path / "torchrun"
+    torchrun.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    torchrun.chmod(0o755)
+    outside = {"PATH": f"{tmp_path}:/usr/bin:/bin", "RUN": str(tmp_path)}
+    for checkpoint in (False, True):
+        if checkpoint:
+            (tmp_path / "checkpoint.pt").touch()
+        done = subprocess.run(
+            [*each["command"][2:], *each["args"]], env=outside, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.splitlines() == [*each["args"], *(["--resume"] if checkpoint else [])]
