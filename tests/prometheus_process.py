@@ -32,7 +32,11 @@ class _Process:
         self._log = log
         with log.open("wb") as out:
             self.process = subprocess.Popen(
-                command, stdout=out, stderr=out, preexec_fn=dying_with_parent(signal.SIGKILL)
+                command,
+                cwd=Path(command[0]).parent,  # the Alertmanager of .tools finds its templates from there
+                stdout=out,
+                stderr=out,
+                preexec_fn=dying_with_parent(signal.SIGKILL),
             )
         self._client = httpx.Client(base_url=self.url, trust_env=False, timeout=30)
         deadline = time.monotonic() + 60
@@ -156,5 +160,7 @@ class Prometheus(_Process):
     def values(self, expression: str) -> list[float]:
         """What an expression gives now, what is no number left out."""
         found = self.ask("query", query=expression)
-        samples = [found["result"]] if found["resultType"] == "scalar" else [s["value"] for s in found["result"]]
+        samples = (
+            [found["result"]] if found["resultType"] == "scalar" else [s["value"] for s in found["result"]]
+        )
         return [value for _, text in samples if not math.isnan(value := float(text))]
