@@ -162,7 +162,11 @@ class Trainer:
     """The metrics of a training run, as `gantrain train` serves them, without its computing."""
 
     def __init__(self, folder: Path) -> None:
-        figures = {"models": {"emoji": {"kid": {"mean": 0.012, "std": 0.001}, "fid": 31.5}}}
+        figures = {
+            "models": {
+                "emoji": {"kid": {"mean": 0.012, "std": 0.001}, "kid_real": {"mean": 0.001}, "fid": 31.5}
+            }
+        }
         (folder / "metrics.json").write_text(json.dumps(figures))
         (port,) = free_ports(1)
         self.url = f"http://127.0.0.1:{port}"

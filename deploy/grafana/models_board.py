@@ -232,7 +232,6 @@ _TRITON: Final = Row(
                 Query(_mean_us("nv_inference_compute_infer_duration_us"), "{{model}}: model"),
                 Query(_mean_us("nv_inference_compute_output_duration_us"), "{{model}}: outputs"),
             ],
-            stacked=True,
         ),
         Panel(
             "timeseries",
@@ -285,7 +284,7 @@ _MACHINE: Final = Row(
         Panel(
             "timeseries",
             "GPU",
-            "Share of the time in which a GPU computed. Near 100 % for long: no more can be had of it.",
+            "Share of the time in which an NVIDIA GPU computed. Near 100 % for long: that is all it can do.",
             "percentunit",
             [Query(f"nv_gpu_utilization{{{NAMESPACE}}}", "{{instance}} {{gpu_uuid}}")],
             width=6,
@@ -296,7 +295,7 @@ _MACHINE: Final = Row(
         Panel(
             "timeseries",
             "GPU memory",
-            "In use, and all there is.",
+            "Of NVIDIA GPUs: in use, and all there is.",
             "bytes",
             [
                 Query(f"nv_gpu_memory_used_bytes{{{NAMESPACE}}}", "{{instance}} {{gpu_uuid}} used"),
@@ -307,7 +306,7 @@ _MACHINE: Final = Row(
         Panel(
             "timeseries",
             "GPU power",
-            "What is drawn, and the limit at which clocks go down.",
+            "What NVIDIA GPUs draw, and the limit at which clocks go down.",
             "watt",
             [
                 Query(f"nv_gpu_power_usage{{{NAMESPACE}}}", "{{instance}} {{gpu_uuid}}"),
@@ -318,7 +317,7 @@ _MACHINE: Final = Row(
         Panel(
             "timeseries",
             "Energy an image",
-            "Joules of all GPUs for an image, or tile, that was computed.",
+            "Joules of all NVIDIA GPUs for an image, or tile, that was computed.",
             "joule",
             [
                 Query(

@@ -288,13 +288,12 @@ _SATURATION: Final = Row(
         Panel(
             "timeseries",
             "Requests in flight and connections",
-            "Requests being worked on, connections of clients (idle ones included), and how many there may "
-            "be.",
+            "Requests being worked on, connections of clients (idle ones included), and those that were "
+            "closed since the client did not read its answer.",
             "short",
             [
                 Query(f"sum(ganserve_requests_in_flight{{{_PROCESS}}})", "in flight"),
                 Query(f"sum(ganserve_connections{{{_PROCESS}}})", "connections"),
-                Query(f"sum(ganserve_connections_limit{{{_PROCESS}}})", "limit"),
                 Query(rate("ganserve_unread_connections_total", _PROCESS), "closed unread, a second"),
             ],
         ),
@@ -314,10 +313,17 @@ _SATURATION: Final = Row(
         ),
         Panel(
             "timeseries",
-            "Open files",
-            "Of those that the process may open; a connection is one.",
+            "Connections and files, of their limits",
+            "Of the connections that a gateway may hold, and of the files that a process may open. Beyond "
+            "the first, clients get 503; beyond the second, nothing works.",
             "percentunit",
-            [Query(f"process_open_fds{{{_PROCESS}}} / process_max_fds", "{{job}} {{instance}}")],
+            [
+                Query(
+                    f"ganserve_connections{{{_PROCESS}}} / (ganserve_connections_limit > 0)",
+                    "connections of {{instance}}",
+                ),
+                Query(f"process_open_fds{{{_PROCESS}}} / process_max_fds", "files of {{job}} {{instance}}"),
+            ],
             thresholds=((None, "green"), (0.8, "red")),
             lines=True,
             maximum=1,
@@ -345,6 +351,7 @@ _SATURATION: Final = Row(
             [Query(f"count by (version) (ganserve_build_info{{{_PROCESS}}})", "{{version}}")],
             width=4,
             thresholds=PLAIN,
+            names_only=True,
         ),
     ],
 )

@@ -115,7 +115,7 @@ def _stat(panel: dict[str, Any], series: Sequence[Series], w: float, h: float) -
         value = values[-1][1]
         size = min(34.0, height * 0.5)
         y = 24 + height * n + height / 2 + size / 3
-        shown = _shown(panel, value)
+        shown = name if panel["options"].get("textMode") == "name" else _shown(panel, value)
         if len(series) > 1:
             parts.append(_text(10, y, name, 12, "#d8d9da"))
         parts.append(_text(w / 2 if len(series) > 1 else 14, y, shown, size, _coloured(panel, value)))
@@ -197,6 +197,7 @@ def _heatmap(panel: dict[str, Any], series: Sequence[Series], w: float, h: float
 def _graph(panel: dict[str, Any], series: Sequence[Series], w: float, h: float) -> str:
     defaults = panel["fieldConfig"]["defaults"]
     stacked = defaults["custom"]["stacking"]["mode"] == "normal"
+    own = [points[-1][1] for _, points in series]
     if stacked:
         series = _stacked(series)
     values = [value for _, points in series for _, value in points]
@@ -229,9 +230,9 @@ def _graph(panel: dict[str, Any], series: Sequence[Series], w: float, h: float) 
         path = " ".join(place(at, value) for at, value in points)
         colour = _SERIES[n % len(_SERIES)]
         parts.append(f"<polyline points='{path}' fill='none' stroke='{colour}' stroke-width='1.4'/>")
-    for n, (name, points) in enumerate(series[:legend]):
+    for n, (name, _) in enumerate(series[:legend]):
         more = f"   (+{len(series) - legend} more)" if n == legend - 1 and len(series) > legend else ""
-        text = f"{name}   {_shown(panel, points[-1][1])}{more}"
+        text = f"{name}   {_shown(panel, own[n])}{more}"
         parts.append(_text(left, bottom + 18 + 14 * n, f"— {text}", 10, _SERIES[n % len(_SERIES)]))
     return "".join(parts)
 

@@ -109,11 +109,28 @@ _LEARNING: Final = Row(
         ),
         Panel(
             "timeseries",
-            "Evaluated metrics",
-            "Figures of the last `gantrain evaluate` of each run: KID and FID fall when images get better.",
+            "KID",
+            "Of the last `gantrain evaluate`: lower is better; `kid_real` is what real images reach, "
+            "`kid_untrained` where a run begins.",
             "short",
-            [Query(f"gantrain_metric{{{_RUN}}}", "{{run}} {{model}} {{name}}")],
-            width=12,
+            [
+                Query(
+                    f'gantrain_metric{{{_RUN}, name=~"kid|kid_real|kid_untrained"}}',
+                    "{{run}} {{model}} {{name}}",
+                )
+            ],
+            width=6,
+            minimum=None,
+            decimals=4,
+        ),
+        Panel(
+            "timeseries",
+            "Other metrics",
+            "All else that the last `gantrain evaluate` found: FID falls when images get better, PSNR, "
+            "precision and recall rise.",
+            "short",
+            [Query(f'gantrain_metric{{{_RUN}, name!~"kid.*"}}', "{{run}} {{model}} {{name}}")],
+            width=6,
             minimum=None,
         ),
         Panel(
