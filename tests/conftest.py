@@ -29,6 +29,7 @@ _LONGEST = [
     "test_jobs_lost_workers.py",
     "test_jobs_worker.py",
     "test_jobs_chaos.py",
+    "test_observability_live.py",
     "test_gateway_load.py",
     "test_model_changes.py",
     "test_engine.py",

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+import pytest
 from rich.console import Console
 
 from deploy.grafana.alerts import GROUPS
@@ -41,13 +42,18 @@ class ObservedService:
             write_toy_repository(folder / "models", name=name)
         self.triton = TritonProcess(folder / "models", folder / "triton.log").start()
         self._stack.callback(self.triton.close)
-        self.service = JobsService(
-            self.triton.grpc_url,
-            folder / "service",
-            webhook_allow=json.dumps(["127.0.0.1"]),
-            catalog_refresh_seconds=0.5,
-            **write_credentials(_made(folder / "service"), make_authority()),
-        )
+        credentials = write_credentials(_made(folder / "service"), make_authority())
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv(
+                "OTEL_TRACES_EXPORTER", "console"
+            )  # into the log: there are traces to point at
+            self.service = JobsService(
+                self.triton.grpc_url,
+                folder / "service",
+                webhook_allow=json.dumps(["127.0.0.1"]),
+                catalog_refresh_seconds=0.5,
+                **credentials,
+            )
         self._stack.callback(self.service.close)
         worker = self.service.start_worker()
         worker.wait_ready(60)

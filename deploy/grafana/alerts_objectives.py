@@ -8,13 +8,15 @@ from deploy.grafana.objectives import BUDGET_WINDOW, LEAST_REQUESTS, PAGED, TICK
 OVERVIEW = "ganserve-overview"
 
 
-def _burning(burns: tuple[Burn, ...], hours: float) -> str:
+def _burning(burns: tuple[Burn, ...]) -> str:
     pairs = [
         f"(ganserve:slo_burn:rate{burn.long} > {burn.rate:g} and "
         f"ganserve:slo_burn:rate{burn.short} > {burn.rate:g})"
         for burn in burns
     ]
-    enough = f"ganserve:slo_requests:rate5m * {hours * 3600:g} > {LEAST_REQUESTS}"
+    within = burns[0].long
+    seconds = {"1h": 3600, "1d": 86400}[within]
+    enough = f"avg_over_time(ganserve:slo_requests:rate5m[{within}]) * {seconds} > {LEAST_REQUESTS}"
     return f"({' or '.join(pairs)})\nand {enough}"
 
 
@@ -57,7 +59,7 @@ OBJECTIVE_ALERTS = (
             _burn_case({"1h": 20, "5m": 0.2, "6h": 4, "30m": 8}, 1, False),
             _burn_case({"1h": 20, "5m": 30, "6h": 4, "30m": 25}, 0.001, False),
         ),
-        expression=_burning(PAGED, 1),
+        expression=_burning(PAGED),
     ),
     Alert(
         "GanserveErrorBudgetBurnsSlowly",
@@ -80,7 +82,7 @@ OBJECTIVE_ALERTS = (
             _burn_case({"1d": 2, "2h": 2, "3d": 1.5, "6h": 1.2}, 1, True, "1.5"),
             _burn_case({"1d": 4, "2h": 0.1, "3d": 0.9, "6h": 2}, 1, False),
         ),
-        expression=_burning(TICKETED, 24),
+        expression=_burning(TICKETED),
     ),
     Alert(
         "GanserveErrorBudgetSpent",
