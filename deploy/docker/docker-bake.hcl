@@ -27,13 +27,13 @@ group "default" {
 }
 
 target "image" {
-  name       = name
-  matrix     = { name = ["gateway", "triton", "triton-cpu", "trainer"] }
+  name       = part
+  matrix     = { part = ["gateway", "triton", "triton-cpu", "trainer"] }
   context    = "."
   dockerfile = "deploy/docker/Dockerfile"
-  target     = name
+  target     = part
   platforms  = ["linux/amd64"]
-  tags       = ["${REGISTRY}ganserve/${name}:${VERSION}"]
+  tags       = ["${REGISTRY}ganserve/${part}:${VERSION}"]
   args = {
     PYTHON_IMAGE = PYTHON_IMAGE
     TRITON_IMAGE = TRITON_IMAGE

@@ -184,7 +184,7 @@ def test_an_unknown_extra_is_no_empty_image() -> None:
 
 
 def test_the_bake_file_builds_every_image_of_this_version() -> None:
-    assert json.loads(re.search(r"matrix\s+= { name = (\[[^\]]+\])", BAKE)[1]) == list(IMAGES)
+    assert json.loads(re.search(r"matrix\s+= { part = (\[[^\]]+\])", BAKE)[1]) == list(IMAGES)
     assert set(IMAGES) | {"sbom"} <= set(FILE.stages)
     version = PYPROJECT["project"]["version"]
     assert re.search(r'variable "VERSION" {\s*default = "([^"]+)"', BAKE)[1] == version
