@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -298,6 +299,9 @@ def main() -> int:
         default=[],
         help="folder that steps may read, such as a mirror of packages that PIP_EXTRA_INDEX_URL names",
     )
+    parser.add_argument(
+        "--file", type=Path, default=Path(__file__).with_name("Dockerfile"), help="another one"
+    )
     options = parser.parse_args()
     if (
         sys.platform != "linux"
@@ -307,10 +311,12 @@ def main() -> int:
         return 2
     names = ["gateway", "triton-cpu", *(["trainer"] if options.trainer else [])]
     namespaces.own_mounts()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was begun is cleared away
     folder = Path(tempfile.mkdtemp(prefix="ganserve-images-", dir="/var/tmp"))
+    namespaces.run("mount", "--bind", folder, folder)  # so that all mounts below it go with it
     try:
         builder = Builder(
-            dockerfile.read(ROOT / "deploy" / "docker" / "Dockerfile"),
+            dockerfile.read(options.file),
             ROOT,
             folder,
             ROOT / ".tools" / "images",
