@@ -129,7 +129,9 @@ def test_jobs_survive_the_loss_of_everything(
     volume.mkdir()
     operator = Operator(tmp_path / "backup", database, volume)
     operator.does("Restore", "pg_restore", "tar", 'psql "$DATABASE_URL" --command "UPDATE')
-    assert operator.does("Restore", 'psql "$DATABASE_URL" --csv --tuples-only --command "SELECT id', "ls") == [late]
+    assert operator.does(
+        "Restore", 'psql "$DATABASE_URL" --csv --tuples-only --command "SELECT id', "ls"
+    ) == [late]
     after = start("after", database)
     try:
         with after.client() as client:
@@ -153,7 +155,12 @@ def test_jobs_survive_the_loss_of_everything(
             assert again != late
             assert wait_ended(client, again)["state"] == "succeeded"
 
-            lost = volume / done / "outputs" / client.get(f"/v1/jobs/{done}/items").json()["data"][2]["output"]["name"]
+            lost = (
+                volume
+                / done
+                / "outputs"
+                / client.get(f"/v1/jobs/{done}/items").json()["data"][2]["output"]["name"]
+            )
             assert missing(operator) == []
             lost.unlink()
             assert missing(operator) == [f"{done}/outputs/{lost.name}"]

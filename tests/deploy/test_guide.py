@@ -115,9 +115,12 @@ def test_commands_of_ours_exist() -> None:
         found: Any = root
         rest = own[1:]
         while isinstance(found, TyperGroup):
-            assert rest and rest[0] in found.commands, own
+            assert rest
+            assert rest[0] in found.commands, own
             found = found.commands[rest.pop(0)]
-        known = {option for parameter in found.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        known = {
+            option for parameter in found.params for option in (*parameter.opts, *parameter.secondary_opts)
+        }
         assert set(options(rest)) <= known, own
         seen += 1
     assert seen > 10
@@ -196,7 +199,9 @@ def test_the_hits_of_the_cache_add_up() -> None:
 
 
 def test_the_costs_add_up() -> None:
-    rows = re.findall(r"\| ([\d.]+) /s \| ([\d.]+) \| ([\d.]+) \|$", section("Cost of 1,000 images"), re.MULTILINE)
+    rows = re.findall(
+        r"\| ([\d.]+) /s \| ([\d.]+) \| ([\d.]+) \|$", section("Cost of 1,000 images"), re.MULTILINE
+    )
     assert len(rows) == 4
     for rate, hours, cost in rows:
         assert 1000 / (3600 * 0.6 * float(rate)) == pytest.approx(float(hours), rel=0.03)
