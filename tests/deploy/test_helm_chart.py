@@ -109,7 +109,7 @@ def test_values_that_do_not_exist_or_cannot_be_are_refused(change: str, said: st
         ("model-volume", "gateway.maxSurge=0", "nothing could ever be replaced"),
         ("gpu-production", "gateway.autoscaling.queueDepth=20", "more gateways do not shorten the queue"),
         ("gpu-production", "gateway.autoscaling.cpuUtilization=0", "no signal"),
-        ("gpu-production", "worker.autoscaling.engine=hpa", "only keda scales to 0"),
+        ("paired", "worker.autoscaling.minReplicas=0", "only keda scales to 0"),
         ("gpu-production", "settings.DEFAULT_DEADLINE_SECONDS=85", "a rollout cuts calls off"),
         ("paired", "triton.flavour=cpu", "reads no object store"),
         ("training", "training.enabled=false", "nothing to install"),
