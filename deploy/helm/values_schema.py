@@ -166,7 +166,7 @@ _BY_PATH: Final[dict[str, dict[str, Any]]] = {
     "httpRoute.parentRefs": _OBJECTS,
     "ingress.nginx.bodySize": {"type": "string", "pattern": "^[0-9]+[kmgKMG]?$"},
     "keda.pollingSeconds": {"type": "integer", "minimum": 1},
-    "models.image.profile": {"enum": ["", "cpu", "gpu", "gpu-tensorrt"]},
+    "models.image.profile": {"enum": ["", "cpu", "gpu", "gpu-tensorrt", "gpu-shared"]},
     "models.image.mount": {"enum": ["copy", "volume"]},
     "models.image.path": {"type": "string", "pattern": "^/"},
     "models.load": {"type": "array", "items": {"type": "string", "minLength": 1}},

@@ -24,6 +24,7 @@ class ProfileChoice(Enum):
     cpu = "cpu"
     gpu = "gpu"
     gpu_tensorrt = "gpu-tensorrt"
+    gpu_shared = "gpu-shared"
 
 
 ProfileOption = Annotated[ProfileChoice, typer.Option(help="What kind of machine it is for.")]

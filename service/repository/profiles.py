@@ -12,14 +12,14 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Literal, TypeAlias, get_args
 
 Part: TypeAlias = Literal["mapping", "synthesis", "translator", "upscaler"]
-ProfileName: TypeAlias = Literal["cpu", "gpu", "gpu-tensorrt"]
+ProfileName: TypeAlias = Literal["cpu", "gpu", "gpu-tensorrt", "gpu-shared"]
 PROFILE_NAMES: Final[tuple[ProfileName, ...]] = get_args(ProfileName)
 
 VERSIONS_KEPT: Final = 2
 """Versions of a model that are loaded at a time: the newest, and the one it can be taken back to."""
 
 GPU_SLOTS: Final = 2
-"""Executions that the rate limiter admits to one GPU at a time: one computes while another copies."""
+"""Executions on one GPU at a time, of models that take slots: one computes while another copies."""
 
 _WORKSPACE: Final = 4 << 30
 
@@ -37,7 +37,7 @@ class ModelSettings:
         accelerator_parameters: Of that accelerator.
         parameters: Of the backend, as Triton's onnxruntime backend reads them from the config's `parameters`.
         cached: Whether Triton's response cache answers what was asked before.
-        slots: Of the GPU, that an execution takes of the rate limiter; 0 for none.
+        slots: Of the rate limiter's, that an execution takes; 0 to be left out of account.
         priority: Of the rate limiter: one of priority 2 is chosen half as often as one of priority 1.
         warm_sides: Sides of square pictures that an image model is warmed up with.
     """
@@ -61,33 +61,31 @@ class Profile:
 
     Attributes:
         name: What operators call it.
-        parts: By kind of model, and half of a generator.
-        models: For single models, by Triton's name of them.
+        parts: By kind of model, and half of a generator; what differs between models of a kind follows from
+            their tensors and cards.
     """
 
     name: ProfileName
     parts: Mapping[Part, ModelSettings]
-    models: Mapping[str, ModelSettings] = field(default_factory=dict)
-
-    def of(self, model: str, part: Part) -> ModelSettings:
-        """Settings of one Triton model."""
-        return self.models.get(model, self.parts[part])
 
 
-# Where the outputs are small and each costs much to compute, an answer from the cache is worth its memory:
-# a 64² image costs 5 ms of CPU and 12 kB, a 1024² one seconds and 3 MB. Equal inputs give equal pixels (the
-# noise is an input too). Of mappings a hit would save less than the call around it costs; pictures sent to
-# translators and upscalers rarely come twice, and one of their outputs displaces hundreds of others.
+# Equal inputs give equal pixels, noise included. From the cache an image of 64² takes 0.3 ms of CPU and not
+# 10, and 12 kB of memory; one of 1024² saves 3 s, for 3 MB. A mapping's answer takes the room of a small
+# image's and saves a tenth of that. Pictures sent to translators and upscalers rarely come twice, and one of
+# their answers displaces hundreds of others.
 _MAPPING: Final = ModelSettings()
 _SYNTHESIS: Final = ModelSettings(cached=True)
 
-# A batch is computed in parts, one thread a core, so one instance uses all cores; a second one only takes
-# them from it, and its memory. Batches: `tests/benchmarks/results/2026-11-22-cpu-sizing.txt`.
+# By measurement, tests/benchmarks/results/2026-11-22-cpu-sizing.txt. At 64² a batch of 16 takes two thirds of
+# the CPU of as many single images. At 256² a batch saves nothing, and above two rows a core only makes others
+# wait; at 1024² two rows take 5 GB where one takes 2. Upscaling, 2 tiles of 192² save 15%, 4 little more. A
+# batch is computed in parts, one thread a core, so one instance uses all cores: a second takes as much CPU an
+# image, and memory of its own.
 _CPU: Final = Profile(
     name="cpu",
     parts={
         "mapping": _MAPPING,
-        "synthesis": replace(_SYNTHESIS, batch_pixels=1 << 20),
+        "synthesis": replace(_SYNTHESIS, batch_pixels=1 << 18),
         "translator": ModelSettings(max_batch_size=8),
         "upscaler": ModelSettings(max_batch_size=4),
     },
@@ -108,8 +106,6 @@ _ON_GPU: Final = ModelSettings(
     accelerator="cuda",
     accelerator_parameters=_CUDA,
     parameters=_ANY_SHAPES,
-    slots=1,
-    priority=1,
 )
 _GPU: Final = Profile(
     name="gpu",
@@ -122,9 +118,7 @@ _GPU: Final = Profile(
             _ON_GPU, instances=2, batch_pixels=16 << 20, parameters=_FIXED_SHAPES, cached=True
         ),
         "translator": replace(_ON_GPU, max_batch_size=8, warm_sides=(64, 256)),
-        # Tiles of up to 192² and 16 times as many pixels out: the largest activations of all. They take the
-        # GPU alone, and wait behind what people look at.
-        "upscaler": replace(_ON_GPU, max_batch_size=8, slots=GPU_SLOTS, priority=2, warm_sides=(64, 192)),
+        "upscaler": replace(_ON_GPU, max_batch_size=8, warm_sides=(64, 192)),
     },
 )
 
@@ -151,6 +145,20 @@ _GPU_TENSORRT: Final = Profile(
     },
 )
 
+# For a GPU whose memory does not hold all models at work at once, and for no other. Of those that wait, the
+# rate limiter takes the one with the fewest executions so far, times its priority, however long another has
+# waited. Measured on CPUs: beside an upscaler that always had work, a generator that had been asked more
+# before got no slot; with two slots it takes two such models. Priorities: what a batch takes, roughly.
+_GPU_SHARED: Final = Profile(
+    name="gpu-shared",
+    parts={
+        "mapping": _GPU.parts["mapping"],
+        "synthesis": replace(_GPU.parts["synthesis"], instances=1, slots=1, priority=1),
+        "translator": replace(_GPU.parts["translator"], slots=1, priority=2),
+        "upscaler": replace(_GPU.parts["upscaler"], slots=1, priority=10),
+    },
+)
+
 PROFILES: Final[Mapping[ProfileName, Profile]] = {
-    profile.name: profile for profile in (_CPU, _GPU, _GPU_TENSORRT)
+    profile.name: profile for profile in (_CPU, _GPU, _GPU_TENSORRT, _GPU_SHARED)
 }

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tritonclient.grpc import model_config_pb2
 
@@ -76,7 +77,8 @@ def render_config(
     Raises:
         RepositoryError: If its card does not say what it is.
     """
-    settings = profile.of(config.name, part_of(card_of(config, where), where))
+    card = card_of(config, where)
+    settings = profile.parts[part_of(card, where)]
     new = model_config_pb2.ModelConfig()
     new.CopyFrom(config)
     new.max_batch_size = _batch_size(config, settings)
@@ -96,7 +98,7 @@ def render_config(
     said = {"profile": profile.name, _EXPORTED_BATCH: str(_exported_batch(config)), **settings.parameters}
     for name, value in said.items():
         new.parameters[name].string_value = value
-    _set_warmup(new, settings)
+    _set_warmup(new, _sides(settings, card) if _is_open(config) else [0])
     return new
 
 
@@ -150,20 +152,25 @@ def _shapes(config: model_config_pb2.ModelConfig, batch: int) -> str:
     return ",".join(f"{tensor.name}:{'x'.join(map(str, (batch, *tensor.dims)))}" for tensor in config.input)
 
 
-def _set_warmup(config: model_config_pb2.ModelConfig, settings: ModelSettings) -> None:
-    """The first batch of each size that is tuned for is run before there is traffic."""
+def _set_warmup(config: model_config_pb2.ModelConfig, sides: Sequence[int]) -> None:
+    """Has each size that is tuned for run before there is traffic; a side of 0: nothing is open."""
     shipped = [config.model_warmup[0]] if config.model_warmup else []
     config.ClearField("model_warmup")
     for first in shipped:
-        for batch in sorted({1, config.max_batch_size}):
-            for side in settings.warm_sides if _is_open(config) else (0,):
-                warmup = config.model_warmup.add()
-                warmup.CopyFrom(first)
-                warmup.batch_size = batch
-                warmup.name = f"batch of {batch}" + (f", {side}x{side}" if side else "")
-                if side:
-                    for value in warmup.inputs.values():
-                        value.dims[:2] = [side, side]
+        for batch, side in itertools.product(sorted({1, config.max_batch_size}), sides):
+            warmup = config.model_warmup.add()
+            warmup.CopyFrom(first)
+            warmup.batch_size = batch
+            warmup.name = f"batch of {batch}" + (f", {side}x{side}" if side else "")
+            if side:
+                for value in warmup.inputs.values():
+                    value.dims[:2] = [side, side]
+
+
+def _sides(settings: ModelSettings, card: Mapping[str, Any]) -> Sequence[int]:
+    """Of pictures to warm up with, within what the model takes."""
+    least, most = int(card.get("min_size", 1)), int(card.get("max_size", max(settings.warm_sides)))
+    return sorted({min(max(side, least), most) for side in settings.warm_sides})
 
 
 def _is_open(config: model_config_pb2.ModelConfig) -> bool:

@@ -51,11 +51,11 @@ FLAGS: Final[Sequence[Flag]] = (
     Flag("strict-readiness", "false", "the same for readiness; the gateway knows which models serve"),
     Flag("disable-auto-complete-config", "", "a config says all there is, or the model is refused"),
     Flag("exit-timeout-secs", "60", "what runs when Triton is told to stop may finish"),
-    Flag("rate-limit", "execution_count", "executions take their slots of the GPU: see instance groups"),
+    Flag("rate-limit", "execution_count", "for models that ask for slots: those of the profile gpu-shared"),
     Flag(
         "rate-limit-resource",
         f"{SLOT}:{GPU_SLOTS}",
-        "executions on one GPU at a time; upscalers take both",
+        "executions of such models on one GPU at a time",
         gpu_only=True,
     ),
     Flag(

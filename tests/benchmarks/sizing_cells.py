@@ -196,6 +196,22 @@ class Caller:
             peak=max(map(_peak, pids), default=float("nan")),
         )
 
+    def waits(self, size: Size, seconds: float, patience: float) -> list[float]:
+        """Latencies of one call after the other, in milliseconds; ends with one that takes too long."""
+        (request,) = self._requests(size.folder(1), size.side, 1, 1)
+        latencies: list[float] = []
+        began = time.perf_counter()
+        while time.perf_counter() - began < seconds or len(latencies) < 2:
+            begun = time.perf_counter()
+            try:
+                self._triton.ModelInfer(request, timeout=patience)
+            except grpc.RpcError as error:
+                if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
+                    raise
+                break
+            latencies.append((time.perf_counter() - begun) * 1e3)
+        return latencies
+
     @contextlib.contextmanager
     def busy(self, size: Size, batch: int) -> Iterator[list[float]]:
         """While inside, two clients ask for batches of this; the list grows by one with each answer."""

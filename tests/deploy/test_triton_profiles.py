@@ -118,7 +118,7 @@ def test_only_models_of_fixed_shapes_answer_from_the_cache(rendered: dict[Profil
         assert cached == {name for name in SHIPPED if name.endswith("-synthesis")}
 
 
-@pytest.mark.parametrize("profile", ["gpu", "gpu-tensorrt"])
+@pytest.mark.parametrize("profile", ["gpu", "gpu-tensorrt", "gpu-shared"])
 def test_gpu_profiles(profile: ProfileName, rendered: dict[ProfileName, Path]) -> None:
     """What can be said without a GPU: kinds, accelerators and shapes; whether it computes, cannot."""
     for name, config in configs(rendered[profile]).items():
@@ -131,9 +131,13 @@ def test_gpu_profiles(profile: ProfileName, rendered: dict[ProfileName, Path]) -
             continue
         assert group.kind == Group.KIND_GPU
         assert not group.gpus  # all that Triton sees
-        (slots,) = group.rate_limiter.resources
-        assert (slots.name, getattr(slots, "global")) == (SLOT, False)
-        assert 1 <= slots.count <= GPU_SLOTS
+        if profile == "gpu-shared":
+            (slots,) = group.rate_limiter.resources
+            assert (slots.name, getattr(slots, "global")) == (SLOT, False)
+            assert 1 <= slots.count <= GPU_SLOTS
+            assert group.rate_limiter.priority >= 1
+        else:  # whoever waits for a slot may wait for ever
+            assert not group.HasField("rate_limiter")
         names = [accelerator.name for accelerator in accelerators]
         tensorrt = profile == "gpu-tensorrt" and name.endswith("-synthesis")
         assert names == (["tensorrt", "cuda"] if tensorrt else ["cuda"])
@@ -192,6 +196,15 @@ def test_files_of_flags_are_what_the_table_says(profile: ProfileName) -> None:
     text = (ROOT / f"deploy/triton/tritonserver-{profile}.flags").read_text()
     assert text == flags_file(profile)
     assert [line for line in text.splitlines() if not line.startswith("#")] == server_flags(profile)
+
+
+def test_the_chart_starts_triton_with_these_flags() -> None:
+    """A template has no other way to them than to repeat them; some values are the chart's to set."""
+    template = (ROOT / "deploy/helm/ganserve/templates/_triton.tpl").read_text()
+    settable = {"load-model", "exit-timeout-secs", "cache-config"}
+    for flag in FLAGS:
+        wanted = f"--{flag.name}" if flag.name in settable else str(flag)
+        assert wanted in template, flag
 
 
 def test_commands(tmp_path: Path) -> None:
