@@ -265,6 +265,54 @@ def test_pods_are_scaled_by_metrics_that_exist(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_signals_have_the_values_they_should(tmp_path: Path) -> None:
+    """By Prometheus itself, of two gateways that show one backlog."""
+    series = [
+        (f'{name}{{namespace="images",service="x-ganserve",pod="{pod}",{label}}}', value)
+        for pod in ("a", "b")
+        for name, label, value in (
+            ("ganserve_jobs_pending_items", 'operation="generate"', 100),
+            ("ganserve_jobs_pending_items", 'operation="translate"', 20),
+            ("ganserve_jobs_running_items", 'operation="generate"', 8),
+            ("ganserve_jobs_running_items", 'operation="translate"', 0),
+            ("ganserve_jobs_oldest_pending_seconds", 'operation="generate"', 90),
+            ("ganserve_jobs_oldest_pending_seconds", 'operation="translate"', 400),
+            ("ganserve_queue_depth", 'model="terrain"', 7),
+            ("ganserve_queue_seconds_bucket", 'model="terrain",le="0.5"', 3),
+            ("ganserve_queue_seconds_bucket", 'model="terrain",le="+Inf"', 3),
+        )
+    ]
+    expected = {
+        "gpu-production pending-items": 128,
+        "gpu-production oldest-pending": 400,
+        "paired queue-depth": 14,
+        "paired queue-wait": 0,  # nobody came lately
+        "ganserve_jobs_backlog_items": 128,
+        "ganserve_jobs_oldest_pending_seconds": 400,
+        "ganserve_queue_depth": 14,  # grouped by the namespace here, by the pod there
+        "ganserve_queue_wait_seconds": 0,
+    }
+    queries = _signals()
+    test = {
+        "interval": "15s",
+        "input_series": [{"series": name, "values": f"{value}x40"} for name, value in series],
+        "promql_expr_test": [
+            {
+                "expr": f"sum({queries[name]})",
+                "eval_time": "10m",
+                "exp_samples": [{"labels": "{}", "value": value}],
+            }
+            for name, value in expected.items()
+        ],
+    }
+    file = tmp_path / "test.yaml"
+    file.write_text(json.dumps({"rule_files": [], "evaluation_interval": "15s", "tests": [test]}))
+    done = subprocess.run(
+        [tool("promtool"), "test", "rules", str(file)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_the_autoscaler_asks_for_what_the_adapter_gives() -> None:
     rules = yaml.safe_load(ADAPTER.read_text("utf-8"))["rules"]
     given = {kind: {rule["name"]["as"] for rule in rules[kind]} for kind in ("custom", "external")}
