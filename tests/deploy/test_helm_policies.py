@@ -262,6 +262,7 @@ def test_migrations_run_before_everything_else_with_their_own_account() -> None:
     secret = find(objects, "Secret", name)
     assert secret["stringData"][key].startswith("postgresql://")
     assert int(secret["metadata"]["annotations"]["helm.sh/hook-weight"]) < 0
+    assert secret["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
 
 
 def _secret_of(each: Object, variable: str) -> tuple[str, str]:
