@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import socket
+import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -46,6 +48,9 @@ class Container:
         namespaces.overlay(image.layers, self.root)
         namespaces.devices(self.root, shared_memory)
         namespaces.run("mount", "-t", "tmpfs", "-o", "mode=1777", "tmpfs", self.root / "tmp")
+        hosts = folder / "hosts"
+        hosts.write_text(f"127.0.0.1 localhost {socket.gethostname()}\n", "utf-8")
+        namespaces.run("mount", "--bind", hosts, self.root / "etc" / "hosts")
         for where, source in (volumes or {}).items():
             namespaces.run("mount", "--bind", source, self.root / where.lstrip("/"))
         words = [
@@ -71,8 +76,14 @@ class Container:
         return done.returncode, done.stdout + done.stderr
 
     def status(self) -> str:
-        """What the kernel says of its process 1."""
-        return Path(f"/proc/{self._pid()}/status").read_text()
+        """What the kernel says of its process 1, once that is what the image names."""
+        program, deadline = Path(self.words("ENTRYPOINT")[0]).name, time.monotonic() + 10
+        process = Path(f"/proc/{self._pid()}")
+        while (process / "comm").read_text().strip() != program:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"process 1 of {self.name} is not {program}")
+            time.sleep(0.05)
+        return (process / "status").read_text()
 
     def check_health(self) -> tuple[int, str]:
         """Carries out the image's HEALTHCHECK once."""
@@ -108,12 +119,19 @@ class Container:
         number = signal.Signals[instruction.text if instruction else "SIGTERM"]
         pid = self._pid()
         namespaces.run("kill", f"-{int(number)}", str(pid))
-        code = self._process.wait(seconds)
+        code = self.wait(seconds)
         return code, time.monotonic() - begun
 
     def wait(self, seconds: float) -> int:
-        """The exit code of one that ends by itself."""
-        return self._process.wait(seconds)
+        """The exit code of one that ends by itself.
+
+        Raises:
+            RuntimeError: It takes longer than so many seconds.
+        """
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired as error:
+            raise RuntimeError(f"{self.name} takes longer than {seconds} s:\n{self.log()[-4000:]}") from error
 
     def kill(self) -> None:
         """Kills all that is in it."""
