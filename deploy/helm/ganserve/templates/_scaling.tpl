@@ -23,9 +23,16 @@ sum(ganserve_queue_depth{namespace="{{ .Release.Namespace }}",service="{{ includ
 histogram_quantile(0.9, sum by (le) (rate(ganserve_queue_seconds_bucket{namespace="{{ .Release.Namespace }}",service="{{ include "ganserve.fullname" . }}"}[2m]))) >= 0 or vector(0)
 {{- end -}}
 
-{{/* Every gateway shows the same backlog, hence the maximum. Absent while the database is away. */}}
+{{/*
+Every gateway shows the same backlog, hence the maximum. Absent while the database is away. A job counts as one item until a
+worker has listed what it is of, or nobody would ever come to do so.
+*/}}
 {{- define "ganserve.queryPendingItems" -}}
-sum(max by (operation) (ganserve_jobs_pending_items{namespace="{{ .Release.Namespace }}",service="{{ include "ganserve.fullname" . }}"})) + sum(max by (operation) (ganserve_jobs_running_items{namespace="{{ .Release.Namespace }}",service="{{ include "ganserve.fullname" . }}"}))
+{{- $terms := list -}}
+{{- range list "pending_items" "running_items" "unlisted" -}}
+{{- $terms = append $terms (printf `sum(max by (operation) (ganserve_jobs_%s{namespace="%s",service="%s"}))` . $.Release.Namespace (include "ganserve.fullname" $)) -}}
+{{- end -}}
+{{- join " + " $terms }}
 {{- end -}}
 
 {{- define "ganserve.queryOldestPending" -}}
