@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from deploy.grafana.absent import ABSENT_WITHOUT_GPU
 from deploy.grafana.dashboards import DASHBOARDS
 from deploy.grafana.files import generated
 from deploy.grafana.panels import Dashboard
 from deploy.grafana.promql import metrics, selectors
 from deploy.grafana.schema import faults
+from service.embedded.tritonserver import find_wheel
 
 ROOT = Path(__file__).parents[2]
 
@@ -78,6 +80,15 @@ def _broken(path: str, value: Any) -> dict[str, Any]:
 )
 def test_what_is_wrong_with_a_dashboard_is_seen(path: str, value: Any, complaint: str) -> None:
     assert any(complaint in fault for fault in faults(_broken(path, value)))
+
+
+def test_triton_knows_the_metrics_that_no_test_can_scrape() -> None:
+    (library,) = find_wheel().libraries.glob("libtritonserver*.so*")
+    content = library.read_bytes()
+    for name in ABSENT_WITHOUT_GPU:
+        if name.startswith("nv_"):  # the compiler takes longer texts apart
+            assert name.encode()[:16] in content, name
+    assert b"nv_gpu_memory_of" not in content
 
 
 def test_metrics_are_found_in_promql() -> None:
