@@ -166,6 +166,16 @@ def test_rules_and_dashboards_that_are_shipped_are_all_there() -> None:
     assert all(len(text) < 900_000 for text in shown.values()), "an object has 1 MiB at most"
 
 
+def test_alerts_link_to_where_the_runbook_can_be_read() -> None:
+    objects = rendered("gpu-production", sets=("monitoring.prometheusRule.runbookUrl=https://example.com/r",))
+    (made,) = (each for each in objects if each["kind"] == "PrometheusRule")
+    rules = [rule for group in made["spec"]["groups"] for rule in group["rules"] if "alert" in rule]
+    assert len(rules) > 30
+    for rule in rules:
+        link = rule["annotations"]["runbook_url"]
+        assert link == f"https://example.com/r#{rule['alert'].lower()}"
+
+
 def test_a_release_called_like_the_chart_has_short_names() -> None:
     objects = rendered("cpu-minimal", release="ganserve")
     gateway = find(objects, "Deployment", "-gateway")

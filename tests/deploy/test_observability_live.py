@@ -114,6 +114,15 @@ def test_every_metric_and_label_that_is_named_is_scraped(observed: ObservedServi
         assert name in names, f"the chart scales by {name}"
 
 
+def test_every_choice_of_a_dashboard_has_values(observed: ObservedService) -> None:
+    for dashboard in DASHBOARDS:
+        for variable in dashboard.variables:
+            asked = re.fullmatch(r"label_values\((.+), (\w+)\)", variable.values)
+            assert asked is not None, variable
+            selector, label = filled_in(asked[1]), asked[2]
+            assert any(label in series for series in observed.prometheus.series(selector)), variable
+
+
 def test_what_is_said_to_be_absent_is(observed: ObservedService) -> None:
     assert names_of_all() >= ABSENT_WITHOUT_GPU.keys()
     assert not ABSENT_WITHOUT_GPU.keys() & observed.prometheus.names()
