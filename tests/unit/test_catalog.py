@@ -17,10 +17,15 @@ class ScriptedTriton:
         self.away = False
         self.away_for_configs = False
         self.ready = {"toy-mapping": ["1"], "toy-synthesis": ["1"]}
+        self.answering = asyncio.Event()  # until then it thinks
+        self.answering.set()
+        self.was_asked = asyncio.Event()
 
     async def ready_models(self, timeout: float) -> dict[str, list[str]]:
         self.asked += 1
-        await asyncio.sleep(0.01)
+        self.was_asked.set()
+        await asyncio.sleep(0)
+        await self.answering.wait()
         if self.away:
             raise TritonChangedError("away")
         return dict(self.ready)
@@ -64,10 +69,13 @@ def test_nothing_is_known_before_the_first_answer() -> None:
 
 def test_callers_share_a_question_but_never_an_old_answer() -> None:
     async def scenario(triton: ScriptedTriton, catalog: Catalog) -> None:
+        triton.answering.clear()
         early = asyncio.ensure_future(catalog.refresh())
-        await asyncio.sleep(0.005)  # Triton has been asked and not answered
+        await triton.was_asked.wait()
         triton.ready = {}
         late = [asyncio.ensure_future(catalog.refresh()) for _ in range(50)]
+        await asyncio.sleep(0.005)
+        triton.answering.set()
         await early
         await asyncio.gather(*late)
         assert triton.asked == 2
@@ -104,11 +112,13 @@ def test_dying_between_two_answers_is_away_and_not_a_catalog_without_models() ->
 
 def test_a_caller_that_gives_up_does_not_spoil_it_for_others() -> None:
     async def scenario(triton: ScriptedTriton, catalog: Catalog) -> None:
+        triton.answering.clear()
         first = asyncio.ensure_future(catalog.refresh())
-        await asyncio.sleep(0.005)
+        await triton.was_asked.wait()
         second = asyncio.ensure_future(catalog.refresh())
         await asyncio.sleep(0)
         first.cancel()
+        triton.answering.set()
         await second
         assert catalog.names == ["toy"]
 
