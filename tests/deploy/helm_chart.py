@@ -1,20 +1,25 @@
-"""The chart as `helm template` renders it, and its objects checked against schemas."""
+"""The chart as `helm template` renders it, and its objects checked against schemas.
+
+jsonschema compiles grammars when it is imported, for seconds: only what checks schemas imports it.
+"""
 
 from __future__ import annotations
 
 import functools
+import importlib.util
 import json
 import re
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jsonschema
-import kubernetes_validate
 import yaml
 from referencing import Registry, Resource
 
 from tests.operator_tools import tool
+
+if TYPE_CHECKING:
+    import jsonschema
 
 CHART = Path(__file__).parents[2] / "deploy" / "helm" / "ganserve"
 VALUE_FILES = sorted(path.stem for path in (CHART / "ci").glob("*.yaml"))
@@ -22,7 +27,7 @@ SERVING = [name for name in VALUE_FILES if name != "training"]
 NAMESPACE = "images"
 OLDEST, MIDDLE, NEWEST = VERSIONS = ("1.29", "1.33", "1.37")
 
-_SCHEMAS = Path(kubernetes_validate.__file__).with_name("kubernetes-json-schema")
+_SCHEMAS = Path(importlib.util.find_spec("kubernetes_validate").origin).with_name("kubernetes-json-schema")
 _CRD_SCHEMAS = Path(__file__).with_name("crd_schemas")
 _WORKLOADS = ("Deployment", "StatefulSet", "Job", "Pod")
 
@@ -101,6 +106,8 @@ def container(workload: Object, name: str) -> Object:
 
 def problems(objects: tuple[Object, ...], version: str) -> list[str]:
     """What a strict server of that version would refuse."""
+    import jsonschema
+
     found = []
     for each in objects:
         name = f"{each['kind']} {each['metadata']['name']}"
@@ -119,6 +126,8 @@ def problems(objects: tuple[Object, ...], version: str) -> list[str]:
 @functools.cache
 def _core(version: str, kind: str, api_version: str) -> jsonschema.Draft202012Validator:
     """Of a kind of Kubernetes' own; one that the version does not know raises FileNotFoundError."""
+    import jsonschema
+
     group = re.sub(r"^([^./]*)(?:\.[^/]*)?/", r"\1-", api_version)
     text = (_SCHEMAS / f"v{version}.0-local-strict" / f"{kind.lower()}-{group}.json").read_text("utf-8")
     return jsonschema.Draft202012Validator(json.loads(text), registry=_definitions(version))
@@ -132,6 +141,8 @@ def _definitions(version: str) -> Registry[Any]:
 
 @functools.cache
 def _custom(path: Path) -> jsonschema.Draft202012Validator:
+    import jsonschema
+
     return jsonschema.Draft202012Validator(json.loads(path.read_text("utf-8")))
 
 

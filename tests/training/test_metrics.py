@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torchmetrics.image.fid import FrechetInceptionDistance
-from torchmetrics.image.kid import KernelInceptionDistance
 
 from training.metrics import nearest as nearest_module
 from training.metrics.fid import fid, frechet_distance
@@ -49,6 +47,8 @@ def test_mmd_equals_the_sums_of_its_definition():
 
 def test_kid_equals_that_of_torchmetrics(two_sets):
     x, y = two_sets
+    from torchmetrics.image.kid import KernelInceptionDistance  # takes seconds to import
+
     reference = KernelInceptionDistance(feature=Moments(), subsets=1, subset_size=40)
     reference.update(x, real=True)
     reference.update(y[:40], real=False)
@@ -87,6 +87,8 @@ def test_fid_of_gaussians_has_its_closed_form():
 
 def test_fid_equals_that_of_torchmetrics(two_sets):
     x, y = two_sets
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
     reference = FrechetInceptionDistance(feature=Moments()).set_dtype(torch.float64)
     reference.update(x, real=True)
     reference.update(y, real=False)
