@@ -76,12 +76,20 @@ def _print_card(card: ModelCard) -> None:
         "state": card.state if card.reason is None else f"{card.state}: {card.reason}",
         "version": card.version,
         "digest": card.digest,
+        "newer": _newer(said.get("newer")),
     }
     width = max(map(len, lines))
     print(card.name)
     for name, text in lines.items():
         if text not in (None, ""):
             print(f"  {name:{width}}  {text}")
+
+
+def _newer(version: object) -> str | None:
+    """The version that does not serve although it is newer, and why."""
+    if not isinstance(version, dict):
+        return None
+    return f"version {version['version']} is {version['state']}: {version['reason']}"
 
 
 def _names(directions: Sequence[object]) -> list[str]:

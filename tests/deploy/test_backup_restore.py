@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -31,6 +31,19 @@ PICTURE = saved(Image.new("RGB", (12, 8), "red"), "PNG")
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[PostgresProcess]:
     process = PostgresProcess()
+    yield process
+    process.close()
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = write_toy_repository(tmp_path_factory.mktemp("models"))
+    return write_toy_image_model(folder, "doubler", scale=2)
+
+
+@pytest.fixture(scope="module")
+def triton(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonProcess]:
+    process = TritonProcess(repository, tmp_path_factory.mktemp("triton") / "log").start()
     yield process
     process.close()
 
@@ -84,10 +97,8 @@ def enlarge(client: httpx.Client) -> str:
 
 
 def test_jobs_survive_the_loss_of_everything(
-    tmp_path: Path, postgres: PostgresProcess, start_triton: Callable[[Path], TritonProcess]
+    tmp_path: Path, postgres: PostgresProcess, triton: TritonProcess, repository: Path
 ) -> None:
-    repository = write_toy_image_model(write_toy_repository(tmp_path / "models"), "doubler", scale=2)
-    triton = start_triton(repository)
     volume = tmp_path / "volume"
 
     def start(name: str, database: str) -> JobsService:
@@ -168,6 +179,32 @@ def test_jobs_survive_the_loss_of_everything(
             assert (answer.status_code, answer.json()["type"]) == (404, "/problems/output-not-found")
     finally:
         after.close()
+
+
+def test_a_release_older_than_the_tables(
+    tmp_path: Path, postgres: PostgresProcess, triton: TritonProcess
+) -> None:
+    """As after `helm rollback` over a migration: what runs goes on; what starts serves all but jobs."""
+    database = postgres.create_database()
+    service = JobsService(triton.grpc_url, tmp_path, database_url=database)
+    try:
+        with service.client() as client:
+            wait_usable(client)
+            service.start_worker().wait_ready()
+            with psycopg.connect(database) as connection:
+                connection.execute("UPDATE ganserve_migrations SET version_num = '9999'")
+            assert wait_ended(client, make(client, 2))["state"] == "succeeded"
+            service.gateway.kill()
+            service.gateway.start()
+            service.gateway.wait_ready()
+            drawn = client.post("/v1/generate", json={"model": "toy", "seeds": [1]})
+            assert drawn.status_code == 200, drawn.text
+            refused = client.get("/v1/jobs")
+            assert (refused.status_code, refused.json()["type"]) == (503, "/problems/jobs-unavailable")
+            service.wait_for(lambda: "a newer ganserve has changed the tables" in service.gateway.log())
+            assert "no jobs are taken" in service.gateway.log()
+    finally:
+        service.close()
 
 
 def missing(operator: Operator) -> list[str]:

@@ -14,6 +14,7 @@ import yaml
 from typer.core import TyperGroup
 
 from service.cli import app
+from service.settings import Settings
 from tests.deploy.guide import GUIDE, ROOT, commands, section
 from tests.deploy.helm_chart import CHART, NEWEST, find, helm, problems
 from tests.operator_tools import tool
@@ -198,11 +199,34 @@ def test_the_hits_of_the_cache_add_up() -> None:
             assert harmonic(cached, s) / harmonic(10**8, s) == pytest.approx(float(hit), abs=0.006)
 
 
-def test_the_costs_add_up() -> None:
-    rows = re.findall(
-        r"\| ([\d.]+) /s \| ([\d.]+) \| ([\d.]+) \|$", section("Cost of 1,000 images"), re.MULTILINE
-    )
-    assert len(rows) == 4
-    for rate, hours, cost in rows:
-        assert 1000 / (3600 * 0.6 * float(rate)) == pytest.approx(float(hours), rel=0.03)
-        assert 0.04 * 1000 / (3600 * 0.6 * float(rate)) == pytest.approx(float(cost), rel=0.03)
+def rows_of(title: str, columns: int) -> list[list[str]]:
+    """The rows of a section's tables that have so many columns, after the first, of which one is a number."""
+    found = re.findall(r"^\| [^|]+((?: \| [^|\n]+)+) \|$", section(title), re.MULTILINE)
+    cells = [[cell.strip() for cell in row.split("|")[1:]] for row in found]
+    return [row for row in cells if len(row) == columns and re.fullmatch(r"0?\.?[\d.]+", row[0])]
+
+
+def number(text: str) -> float:
+    return float(text.replace(",", ""))
+
+
+def test_images_of_ten_cores_and_costs_follow_from_the_same_cpu_time() -> None:
+    sizes = rows_of("From images a second to cores and GPUs", 4)
+    assert len(sizes) == 7
+    for cpu, images, *_ in sizes:
+        assert 10 * 0.6 / number(cpu) == pytest.approx(number(images), rel=0.03)
+    costs = rows_of("Cost of 1,000 images", 3)
+    assert len(costs) == 6
+    for cpu, hours, cost in costs:
+        assert cpu in [row[0] for row in sizes]
+        assert 1000 * number(cpu) / (3600 * 0.6) == pytest.approx(number(hours), rel=0.03)
+        assert 0.04 * 1000 * number(cpu) / (3600 * 0.6) == pytest.approx(number(cost), rel=0.03)
+
+
+def test_settings_and_targets_of_make_exist() -> None:
+    named = set(re.findall(r"`(?:GANSERVE_)?([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)(?::[^`]*)?`", TEXT))
+    ours = {name for name in named if not name.startswith(("OTEL_", "AWS_"))}
+    assert len(ours) >= 10
+    assert {name.lower() for name in ours} <= Settings.model_fields.keys()
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"\bmake ([a-z-]+)(?: ARGS|`)", TEXT)) <= targets

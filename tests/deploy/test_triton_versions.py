@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import threading
 import time
@@ -180,6 +181,8 @@ def test_a_version_is_put_into_production_and_taken_back_under_traffic(stack: St
         refused = stack.load()
         assert (refused.status_code, refused.json()["type"]) == (409, "/problems/model-load-failed")
         assert "another picture than the card's" in refused.json()["detail"]
+        shown = run(app, ["models", "toy", "--url", stack.gateway.url]).output
+        assert re.search(r"newer +version 3 is REFUSED: .*another picture", shown)
         assert stack.served() == first
         assert withdraw(stack.repository, "toy") == (3, 1)
         assert stack.load().status_code == 200
