@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from service.cli import app
 from service.repository.config_text import CONFIG, RepositoryError, read_config
 from service.repository.profiles import GPU_SLOTS, PROFILE_NAMES, PROFILES, VERSIONS_KEPT, ProfileName
-from service.repository.rendering import SLOT, render_repository
+from service.repository.rendering import SLOT, render_config, render_repository
 from service.repository.server_flags import FLAGS, OPERATOR_KEY, flags_file, server_flags
 from tests.conftest import SHIPPED_MODELS
 
@@ -154,6 +154,34 @@ def test_gpu_profiles(profile: ProfileName, rendered: dict[ProfileName, Path]) -
             for tensor in config.input:
                 largest = "x".join(map(str, (config.max_batch_size, *tensor.dims)))
                 assert f"{tensor.name}:{largest}" in given["trt_profile_max_shapes"].split(",")
+
+
+@pytest.mark.parametrize(
+    ("side", "batches"), [(64, (16, 16)), (256, (4, 16)), (512, (1, 16)), (1024, (1, 16)), (2048, (1, 4))]
+)
+def test_batches_get_smaller_as_images_get_larger(side: int, batches: tuple[int, int]) -> None:
+    """On CPUs as measured: what is larger saves nothing in batches, and takes their memory."""
+    path = SHIPPED_MODELS / "terrain-synthesis" / CONFIG
+    config = read_config(path)
+    config.output[0].dims[:2] = [side, side]
+    for profile, batch in zip(("cpu", "gpu"), batches, strict=True):
+        new = render_config(config, PROFILES[profile], path)
+        assert new.max_batch_size == batch
+        assert [warmup.batch_size for warmup in new.model_warmup] == sorted({1, batch})
+
+
+def test_image_models_warm_up_with_sizes_they_take() -> None:
+    path = SHIPPED_MODELS / "photo-x4" / CONFIG
+    config = read_config(path)
+
+    def sides() -> set[int]:
+        new = render_config(config, PROFILES["gpu"], path)
+        return {value.dims[0] for warmup in new.model_warmup for value in warmup.inputs.values()}
+
+    assert sides() == {64, 192}
+    card = json.loads(config.parameters["card"].string_value)
+    config.parameters["card"].string_value = json.dumps({**card, "min_size": 80, "max_size": 128})
+    assert sides() == {80, 128}
 
 
 def test_slots_of_all_models_are_to_be_had() -> None:

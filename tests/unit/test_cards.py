@@ -47,6 +47,17 @@ def config(role: str, text: str | None = None, **changes: Any) -> model_config_p
     return message
 
 
+def test_an_older_version_has_a_card_of_its_own() -> None:
+    """Triton has one config for all versions; the newest one's card is `card`."""
+    both = config("mapping", title="Newer")
+    both.parameters["card.1"].string_value = json.dumps(card("mapping", title="Older"))
+    assert read_triton_model(both, "1").card["title"] == "Older"
+    assert read_triton_model(both, "2").card["title"] == "Newer"
+    del both.parameters["card"]
+    with pytest.raises(CardError, match="no parameter `card`"):
+        read_triton_model(both, "2")
+
+
 def test_two_halves_make_one_generator() -> None:
     mapping, synthesis = (read_triton_model(config(role), "3") for role in ("mapping", "synthesis"))
     generator = join_generator(mapping, synthesis)
