@@ -110,6 +110,21 @@ def test_a_lone_call_is_the_parent_of_its_request(named: Any) -> None:
     asyncio.run(main())
 
 
+def test_a_call_that_is_cancelled_has_not_failed(named: Any) -> None:
+    async def main() -> None:
+        calls = Calls()
+        call = calls.start(1)
+        await calls.settle()
+        call.cancel()
+        await calls.settle()
+        for each in (*named("infer"), *named("job.item")):
+            assert each.attributes["ganserve.cancelled"] is True
+            assert each.status.status_code is trace.StatusCode.UNSET
+        assert len(named("infer")) == 1
+
+    asyncio.run(main())
+
+
 def test_a_shared_request_is_linked_to_every_call_and_they_to_it(named: Any) -> None:
     async def main() -> None:
         calls = Calls()

@@ -19,6 +19,7 @@ from service.telemetry.tracing import (
     TracingSetupError,
     configure_tracing,
     current_traceparent,
+    otlp_traces_url,
     record_job,
     span,
     traceparent_of,
@@ -218,6 +219,31 @@ def test_a_collector_that_is_away_does_not_hold_the_process() -> None:
     code = "import time\nbegan = time.monotonic()\n" + SENDING + "print(time.monotonic() - began)"
     done = run(code, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9", no_proxy="*")
     assert float(done.stdout.split()[-1]) < 6
+
+
+@pytest.mark.parametrize(
+    ("environment", "url"),
+    [
+        ({}, None),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://a:4318/"}, "http://a:4318/v1/traces"),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://a", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://b/x"},
+            "http://b/x",
+        ),
+        ({"OTEL_TRACES_EXPORTER": "otlp"}, "http://localhost:4318/v1/traces"),
+        ({"OTEL_TRACES_EXPORTER": "console", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://a"}, None),
+        ({"OTEL_TRACES_EXPORTER": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://a"}, None),
+        ({"OTEL_SDK_DISABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://a"}, None),
+    ],
+)
+def test_triton_sends_to_where_we_send(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], url: str | None
+) -> None:
+    for name in [name for name in os.environ if name.startswith("OTEL_")]:
+        monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert otlp_traces_url() == url
 
 
 def test_what_cannot_be_sent_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
