@@ -236,6 +236,11 @@ def prove_serving(images: dict[str, Image], folder: Path) -> None:
         job = f"{_GATEWAY}/v1/jobs/{json.loads(body)['id']}"
         until(lambda: json.loads(ask(job)[1])["state"] == "succeeded", 60, "worker: the job is done")
 
+        used = (
+            "import os; s = os.statvfs('/dev/shm'); print((s.f_blocks - s.f_bfree) * s.f_frsize // 1_000_000)"
+        )
+        _, megabytes = triton.execute("python", "-c", used)
+        print(f"    --  triton-cpu: {megabytes.strip()} MB of /dev/shm in use", flush=True)
         for container in (worker, gateway, triton):
             code, seconds = container.stop(60)
             expect(
