@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +14,10 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
+import sqlalchemy as sa
 from PIL import Image
 
+from service.jobs.database import Database
 from tests.deploy.guide import command
 from tests.image_files import saved
 from tests.jobs_service import JobsService, pages, wait_ended, wait_usable
@@ -205,6 +209,18 @@ def test_a_release_older_than_the_tables(
             assert "no jobs are taken" in service.gateway.log()
     finally:
         service.close()
+
+
+def test_sqlite_is_backed_up_with_what_is_still_in_its_log(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/jobs.db")
+    database.migrate()
+    insert = "INSERT INTO ganserve_uploads VALUES ('job_1', 1, false)"
+    database.run(lambda connection: connection.execute(sa.text(insert)))
+    assert (tmp_path / "jobs.db-wal").stat().st_size > 0
+    Operator(tmp_path, "", tmp_path).does("Back up", "python3")
+    database.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "jobs.backup")) as backup:
+        assert backup.execute("SELECT id FROM ganserve_uploads").fetchall() == [("job_1",)]
 
 
 def missing(operator: Operator) -> list[str]:
