@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
 import signal
+import socket
 import time
 
 import numpy as np
@@ -102,8 +104,11 @@ def test_metrics_ask_the_device_for_nothing_that_the_log_does_not(tiny_config, b
     monkeypatch.setattr("training.loop.LOG_EVERY", 5)
     train(tiny_config, blobs, tmp_path / "without")
     without, asked[:] = list(asked), []
-    train(tiny_config, blobs, tmp_path / "with", metrics=Exposition(free_ports(1)[0]))
+    port = free_ports(1)[0]
+    train(tiny_config, blobs, tmp_path / "with", metrics=Exposition(port))
     assert asked == without
+    with socket.socket() as later:
+        assert later.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED  # it served while the run lasted
 
 
 def test_checkpoints_are_kept_by_policy(tiny_config, blobs, tmp_path):
