@@ -59,7 +59,7 @@ GATEWAY_ALERTS = (
     Alert(
         "GanserveInternalErrors",
         "ticket",
-        'sum by (namespace) (increase(ganserve_requests_total{outcome=~"internal-error|ok"}[15m]))',
+        "sum by (namespace) (increase(ganserve_internal_errors_total[15m]))",
         "> 0",
         "0m",
         "{{ $value | humanize }} requests met a fault in the gateway",
@@ -71,14 +71,11 @@ GATEWAY_ALERTS = (
         OVERVIEW,
         (
             Case(
-                {'ganserve_requests_total{outcome="internal-error", namespace="gan"}': "0+0x20 4+0x20"},
+                {'ganserve_internal_errors_total{namespace="gan"}': "0+0x20 4+0x20"},
                 labels={"namespace": "gan"},
                 value="4",
             ),
-            Case({'ganserve_requests_total{outcome="ok", operation="generate", namespace="gan"}': "0+10x40"}),
-        ),
-        expression=(
-            'sum by (namespace) (increase(ganserve_requests_total{outcome="internal-error"}[15m])) > 0'
+            Case({'ganserve_internal_errors_total{namespace="gan"}': "7+0x40"}),
         ),
     ),
     Alert(

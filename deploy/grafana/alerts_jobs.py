@@ -163,7 +163,8 @@ JOB_ALERTS = (
         "Calls about jobs get 503 jobs-unavailable and workers pause; all other calls are served.",
         (
             "Is it up, and reached: `psql` from a worker's pod with the URL of GANSERVE_DATABASE_URL.",
-            "Full disk or too many connections: gateways hold up to 8, workers about 20 each.",
+            "Full disk, or no connection left: `SELECT count(*) FROM pg_stat_activity` beside "
+            "max_connections.",
             "Nothing is to be restarted afterwards: everybody goes on where they were.",
         ),
         JOBS,

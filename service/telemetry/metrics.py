@@ -96,6 +96,11 @@ class Metrics:
             ("operation", "model", "outcome", "fault"),
             registry=self.registry,
         )
+        self.internal_errors = Counter(
+            "ganserve_internal_errors_total",
+            "Requests that met a fault of the gateway itself; 0 from the start, so that the first is seen.",
+            registry=self.registry,
+        )
         self.request_seconds = Histogram(
             "ganserve_request_seconds",
             "From the request's headers to the last byte handed to the socket.",
@@ -229,6 +234,8 @@ class Metrics:
             outcome: As `fault_of` takes it.
         """
         self.requests.labels(operation, model, outcome, fault_of(outcome)).inc()
+        if outcome == "internal-error":
+            self.internal_errors.inc()
 
     def watch_queue(self, model: str, depth: Callable[[], float], limit: int) -> None:
         """Reads a model's queue depth when scraped, so that counting costs requests nothing.
