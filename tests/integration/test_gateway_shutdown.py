@@ -83,13 +83,14 @@ def test_what_takes_longer_than_the_gateway_waits_is_told_so(
     def call(accept: str) -> None:
         body = {"model": "toy", "keyframes": [1, 2], "frames": 300}
         with gateway.client() as client:
-            answers.append(client.post("/v1/interpolate", json=body, headers={"accept": accept}))
+            headers = {"accept": accept, "prefer": "wait=300"}
+            answers.append(client.post("/v1/interpolate", json=body, headers=headers))
 
     streamed: list[str] = []
 
     def stream() -> None:
         body = {"model": "toy", "keyframes": [1, 2], "frames": 300}
-        accept = {"accept": "text/event-stream", "x-request-id": "cut-off"}
+        accept = {"accept": "text/event-stream", "x-request-id": "cut-off", "prefer": "wait=300"}
         with (
             gateway.client() as client,
             client.stream("POST", "/v1/interpolate", json=body, headers=accept) as response,
@@ -103,8 +104,8 @@ def test_what_takes_longer_than_the_gateway_waits_is_told_so(
     until(lambda: "event: frame" in streamed)
     gateway.terminate()
     for caller in callers:
-        caller.join(20)
-    assert gateway.process.wait(10) == 0
+        caller.join(40)
+    assert gateway.process.wait(40) == 0
     for answer in answers:
         assert answer.status_code == 503
         assert answer.headers["content-type"] == "application/problem+json"
