@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -185,6 +186,8 @@ def _serve() -> None:
     with socket.socket(fileno=int(sys.argv[1])) as requests:
         for module in sys.argv[3:]:
             importlib.import_module(module)
+        gc.collect()
+        gc.freeze()  # else a collection in what is forked would copy every page that an object lies on
         threads = os.listdir("/proc/self/task")  # noqa: PTH208
         assert len(threads) == 1, "a fork would lose the other threads"
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the tests
