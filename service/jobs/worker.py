@@ -181,7 +181,7 @@ class Worker:
         return 0
 
     async def _begin(self) -> None:
-        await asyncio.to_thread(self._workflows.start)
+        await _until_there(lambda: asyncio.to_thread(self._workflows.start), self._database)
         await _until_there(lambda: asyncio.to_thread(self._workflows.register_queues), self._database)
 
     async def _give_back(self) -> None:
@@ -239,6 +239,8 @@ class Worker:
         """What keeps the worker from working; None if nothing does."""
         if self._stopping.is_set():
             return "The worker is shutting down."
+        if not self._workflows.started:
+            return "The worker is starting."
         if self.lease.age_seconds > self._settings.worker_lease_seconds:
             return "The database of jobs is away."
         return None

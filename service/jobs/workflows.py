@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, DBOSConfig, EnqueueOptions, Serializer
 from dbos._utils import INTERNAL_QUEUE_NAME
 
-from service.jobs.database import APPLICATION, WORKFLOWS_VERSION, Database
+from service.jobs.database import APPLICATION, WORKFLOWS_VERSION, Database, DatabaseAwayError
 from service.jobs.records import Job, Priority
 
 JOBS_QUEUE: Final = "ganserve-jobs"
@@ -227,7 +227,7 @@ class WorkflowWorker:
         self._unknown: dict[str, float] = {}
         self.started = False
         retry_soon()
-        config = DBOSConfig(
+        self._config = DBOSConfig(
             name=APPLICATION,
             system_database_url=database.url,
             system_database_engine=database.engine,
@@ -238,7 +238,7 @@ class WorkflowWorker:
             use_listen_notify=False,
             run_migrations=False,
         )
-        self._dbos = DBOS(config=config)
+        self._dbos = DBOS(config=self._config)
 
         @DBOS.workflow(name=_JOB, max_recovery_attempts=None)
         def job(job_id: str, number: int) -> None:
@@ -253,9 +253,19 @@ class WorkflowWorker:
             self._on_loop(handler.webhook(job_id, number, attempt))
 
     def start(self) -> None:
-        """Begins to take workflows, from queues that have been registered."""
+        """Begins to take workflows, from queues that have been registered.
+
+        Raises:
+            DatabaseAwayError: The database is; it may be done again.
+        """
         DBOS.listen_queues([JOBS_QUEUE, CHUNKS_QUEUE, WEBHOOKS_QUEUE])
-        DBOS.launch()
+        try:
+            self._database.guarded(DBOS.launch)
+        except DatabaseAwayError:
+            # What was launched by half cannot be launched again. The workflows stay registered.
+            DBOS.destroy()
+            self._dbos = DBOS(config=self._config)
+            raise
         self.started = True
 
     def register_queues(self) -> None:

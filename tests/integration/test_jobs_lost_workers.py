@@ -47,6 +47,23 @@ class SlowWorker(WorkerProcess):
     command = WRAPPED.format("await asyncio.sleep(0.3)") + RUN
 
 
+class UnluckyWorker(WorkerProcess):
+    """A worker whose connections the database closes while its workflows start."""
+
+    command = (
+        """
+from dbos._sys_db import SystemDatabase
+really = SystemDatabase.create_application_version
+def once(self, *args, **named):
+    SystemDatabase.create_application_version = really
+    with self.engine.begin() as connection:
+        connection.exec_driver_sql("SELECT pg_terminate_backend(pg_backend_pid())")
+SystemDatabase.create_application_version = once
+"""
+        + RUN
+    )
+
+
 class MortalWorker(WorkerProcess):
     """A worker that a certain image kills, a while after it was begun."""
 
@@ -285,6 +302,17 @@ def test_a_database_that_goes_away_in_every_phase(
         all_succeeded(cluster, job)
         assert {item.attempts for item in cluster.of(job)} == {1}
     assert cluster.workers[0].process.poll() is None
+
+
+def test_a_database_that_goes_away_while_a_worker_starts(start_cluster: Callable[..., JobCluster]) -> None:
+    cluster = start_cluster()
+    worker = cluster.start_worker(UnluckyWorker)
+    worker.wait_ready()
+    assert "the database is away" in worker.log()
+    job = cluster.make(pictures(4), parameters={"scale": 2})
+    all_succeeded(cluster, job)
+    worker.terminate()
+    assert worker.process.wait(30) == 0
 
 
 def postgres_is_down(postgres: PostgresProcess) -> bool:
