@@ -159,5 +159,10 @@ def create_app(settings: Settings) -> FastAPI:
         SecurityHeadersMiddleware, headers=security_headers(settings.cors_origins, settings.hsts_seconds)
     )
     app.add_middleware(HeadMiddleware)
-    app.add_middleware(LastAnswersMiddleware, draining=lambda: app.state.services.draining)
+    app.add_middleware(LastAnswersMiddleware, draining=lambda: _is_draining(app))
     return app
+
+
+def _is_draining(app: FastAPI) -> bool:
+    services: Services | None = getattr(app.state, "services", None)  # none before the application starts
+    return services is not None and services.draining

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
@@ -28,6 +29,7 @@ log = structlog.get_logger(__name__)
 _THREADS: Final = 8
 _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 5.0
+_START_SECONDS: Final = 5.0
 # After a call that waited in vain, so that those that wait for its thread do not each wait as long.
 _AWAY_SECONDS: Final = 1.0
 
@@ -68,10 +70,14 @@ class JobDesk:
         self._threads = ThreadPoolExecutor(_THREADS, "jobs")
         self._migrating: asyncio.Task[None] | None = None
         self._ready = False
+        self._tried = asyncio.Event()
         self._away_until = 0.0
 
     async def __aenter__(self) -> Self:
         self._migrating = asyncio.create_task(self._migrate())
+        # So that a gateway that says it is ready takes jobs, too, unless the database keeps it from that.
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._tried.wait(), _START_SECONDS)
         return self
 
     async def __aexit__(
@@ -120,7 +126,9 @@ class JobDesk:
                 log.exception("no jobs are taken: the tables cannot be made")
             else:
                 self._ready = True
+                self._tried.set()
                 break
+            self._tried.set()
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
         try:

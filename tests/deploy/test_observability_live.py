@@ -220,6 +220,11 @@ def test_the_right_alert_fires_and_resolves(observed: ObservedService) -> None:
         lambda: ("pager", "resolved", "GanserveTritonDown") in observed.notifications()[before:],
         observed.notifications,
     )
+    # What nobody was told of is not told to have ended either.
+    until(
+        lambda: ("pager", "firing", "GanserveModelRefused") in observed.notifications()[before:],
+        observed.notifications,
+    )
     query = 'max by (model) (ganserve_model_state{state="REFUSED"}) == 1'
     (refused,) = observed.prometheus.ask("query", query=query)["result"]
     assert refused["metric"] == {"model": "other"}
