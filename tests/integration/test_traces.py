@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -25,6 +26,7 @@ from tests.up_process import Up
 from tests.webhook_receiver import Receiver
 
 PARENT = "b7ad6b7169203331"
+TRIES = 6
 PICTURE = saved(Image.new("RGB", (12, 8), "red"), "PNG")
 _NUMBERS = itertools.count(1)
 
@@ -60,7 +62,7 @@ class Traced:
         headers = {"traceparent": f"00-{trace}-{PARENT}-01", **options.pop("headers", {})}
         return self.http.request(method, path, headers=headers, **options), trace
 
-    def finished(self, trace: str, computed: int = 0) -> list[Span]:
+    def finished(self, trace: str, computed: int = 0, seconds: float = 60) -> list[Span]:
         """The spans of a request once all have come: its own, and of Triton those of so many requests."""
         return self.collector.wait(
             trace,
@@ -68,7 +70,23 @@ class Traced:
                 any(span.kind == "server" and span.service == "ganserve-gateway" for span in spans)
                 and sum(span.name == "compute" for span in spans) == computed
             ),
+            seconds,
         )
+
+    def followed(
+        self, method: str, path: str, *, computed: int, **options: Any
+    ) -> tuple[httpx.Response, str, list[Span]]:
+        """An answer, its trace and all spans of that, Triton's as well.
+
+        Triton 2.51 takes one request of twenty, whoever sends it, for one that brought no trace, so there are
+        several tries.
+        """
+        for _ in range(TRIES - 1):
+            answer, trace = self.asked(method, path, **options)
+            with contextlib.suppress(AssertionError):
+                return answer, trace, self.finished(trace, computed, seconds=8)
+        answer, trace = self.asked(method, path, **options)
+        return answer, trace, self.finished(trace, computed)
 
     def lines(self, trace: str) -> list[dict[str, Any]]:
         """What was logged within a trace."""
@@ -108,9 +126,9 @@ def exemplars(url: str, histogram: str) -> set[str]:
 
 
 def test_generating_is_one_tree_from_the_request_to_tritons_computation(traced: Traced) -> None:
-    answer, trace = traced.asked("POST", "/v1/generate", json={"model": "toy", "seeds": [1, 2]})
+    body = {"model": "toy", "seeds": [1, 2]}
+    answer, trace, spans = traced.followed("POST", "/v1/generate", json=body, computed=2)
     assert answer.status_code == 200
-    spans = traced.finished(trace, computed=2)
     assert tree(spans) == [
         "POST /v1/generate",
         "  queue",
@@ -140,11 +158,9 @@ def test_generating_is_one_tree_from_the_request_to_tritons_computation(traced: 
 
 
 def test_super_resolution_shows_decoding_tiles_and_encoding(traced: Traced) -> None:
-    answer, trace = traced.asked(
-        "POST", "/v1/super-resolution", files={"image": ("a.png", PICTURE)}, data={"model": "doubler"}
-    )
+    files, data = {"image": ("a.png", PICTURE)}, {"model": "doubler"}
+    answer, _, spans = traced.followed("POST", "/v1/super-resolution", files=files, data=data, computed=1)
     assert answer.status_code == 200
-    spans = traced.finished(trace, computed=1)
     assert tree(spans) == [
         "POST /v1/super-resolution",
         "  decode",
@@ -156,11 +172,9 @@ def test_super_resolution_shows_decoding_tiles_and_encoding(traced: Traced) -> N
 
 def test_a_stream_lasts_until_its_last_byte(traced: Traced) -> None:
     body = {"model": "toy", "keyframes": [{"seed": 1}, {"seed": 2}], "frames": 3, "space": "z"}
-    answer, trace = traced.asked(
-        "POST", "/v1/interpolate", json=body, headers={"accept": "text/event-stream"}
-    )
+    accept = {"accept": "text/event-stream"}
+    answer, _, spans = traced.followed("POST", "/v1/interpolate", json=body, headers=accept, computed=2)
     assert answer.text.count("event: frame") == 3
-    spans = traced.finished(trace, computed=2)
     request = server_span(spans)
     encoded = [span for span in spans if span.name == "encode"]
     assert len(encoded) == 3
@@ -191,15 +205,15 @@ def test_a_job_is_one_trace_from_its_request_to_its_webhook(traced: Traced) -> N
         "webhook": {"url": traced.hook.url(), "secret": "whsec_" + "c2VjcmV0" * 4},
     }
     parts = [("job", (None, json.dumps(job))), ("files", ("a.png", PICTURE))]
-    answer, trace = traced.asked("POST", "/v1/jobs", files=parts)
-    assert answer.status_code == 202, answer.text
-    assert wait_ended(traced.http, answer.json()["id"])["state"] == "succeeded"
-    spans = traced.collector.wait(
-        trace,
-        lambda spans: (
-            {"job", "job.item", "job.chunk", "job.webhook", "compute"} <= {span.name for span in spans}
-        ),
-    )
+    wanted = {"job", "job.item", "job.chunk", "job.webhook"}
+    for last in [False] * (TRIES - 1) + [True]:  # see `Traced.followed`
+        answer, trace = traced.asked("POST", "/v1/jobs", files=parts)
+        assert answer.status_code == 202, answer.text
+        assert wait_ended(traced.http, answer.json()["id"])["state"] == "succeeded"
+        spans = traced.collector.wait(trace, lambda spans: wanted <= {span.name for span in spans})
+        with contextlib.nullcontext() if last else contextlib.suppress(AssertionError):
+            spans = traced.collector.wait(trace, lambda spans: "compute" in {span.name for span in spans}, 8)
+            break
     lines = tree(spans)
     assert lines[:2] == ["POST /v1/jobs", "  job.create"]
     begins = lines.index("    job.chunk")
@@ -218,7 +232,7 @@ def test_a_job_is_one_trace_from_its_request_to_its_webhook(traced: Traced) -> N
     by_name = {span.name: span for span in spans}
     assert by_name["job.item"].service == "ganserve-worker"
     webhook = by_name["job.webhook"]
-    (received,) = traced.hook.received
+    received = traced.hook.received[-1]
     assert received.headers["traceparent"] == f"00-{trace}-{webhook.id}-01"
     assert webhook.attributes["http.response.status_code"] == 204
     metrics = f"http://127.0.0.1:{traced.worker_port}/metrics"
