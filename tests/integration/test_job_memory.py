@@ -65,5 +65,6 @@ def test_a_large_image_takes_the_memory_of_its_source_and_a_row_of_tiles(
     assert done.returncode == 0, done.stderr
     grown, width, height = map(int, done.stdout.splitlines()[-1].split())
     assert (width, height) == (SIDE * SCALE, SIDE * SCALE)
-    # The source is 3 MB of pixels, decoded with up to 20 bytes each, a row of tiles 12 MB; the result 192 MB.
-    assert grown < 125 * MIB, grown / MIB
+    # The source is 3 MB of pixels, decoded with up to 20 bytes each, a row of tiles 12 MB, of which a few are
+    # under way; 95 to 142 MiB in all. The result alone is 183 MiB, which come on top where it is held.
+    assert grown < 170 * MIB, grown / MIB
