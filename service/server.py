@@ -6,7 +6,7 @@ import math
 import sys
 from time import monotonic
 from types import FrameType
-from typing import Final
+from typing import Final, NoReturn
 
 import uvicorn
 from fastapi import FastAPI
@@ -19,6 +19,7 @@ from service.jobs.database import DatabaseSetupError
 from service.jobs.storage import StorageError, StorageUrlError
 from service.jobs.webhook_targets import WebhookSettingError
 from service.memory import keep_freed_memory
+from service.process_end import end_process
 from service.settings import Settings
 from service.telemetry.logs import configure_logging
 from service.telemetry.tracing import TracingSetupError, configure_tracing
@@ -62,8 +63,8 @@ class GatewayServer(uvicorn.Server):
         return await super().on_tick(counter)
 
 
-def serve(settings: Settings) -> None:
-    """Runs the gateway until SIGTERM or SIGINT.
+def serve(settings: Settings) -> NoReturn:
+    """Runs the gateway until SIGTERM or SIGINT, and ends the process.
 
     Args:
         settings: The gateway's settings.
@@ -105,5 +106,4 @@ def serve(settings: Settings) -> None:
     server = GatewayServer(config, app, settings.drain_seconds)
     server.run()
     send_spans()
-    if not server.started:
-        sys.exit(3)
+    end_process(0 if server.started else 3)

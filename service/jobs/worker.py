@@ -34,6 +34,7 @@ from service.jobs.upload_store import UploadStore
 from service.jobs.webhook_targets import WebhookPolicy, WebhookSettingError
 from service.jobs.worker_store import WorkerStore
 from service.jobs.workflows import WorkflowClient, WorkflowWorker
+from service.process_end import end_process
 from service.settings import Settings
 from service.telemetry.jobs import BacklogCollector, JobMetrics
 from service.telemetry.logs import configure_logging, log_with_every_line
@@ -294,11 +295,8 @@ async def _until_exit(settings: Settings, send_spans: Callable[[], None]) -> Non
         log.exception("worker failed")
         status = 1
     send_spans()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Threads of workflows that others go on with wait for those, and threads that ask a database which is
-    # gone may wait for ever; nothing in them is to be finished here.
-    os._exit(status)
+    # Threads of workflows that others go on with wait for those; nothing in them is to be finished here.
+    end_process(status)
 
 
 async def _run(settings: Settings) -> int:

@@ -270,11 +270,12 @@ def test_an_open_file_is_read_from_where_it_stands(area):
 def test_the_memory_of_a_large_put_is_bounded(area):
     code = (
         "import asyncio, sys, resource; from service.jobs.storage import open_area\n"
+        "from service.process_end import end_process\n"
         "async def chunks():\n  for _ in range(256): yield bytes(1 << 20)\n"
         "area = open_area(sys.argv[1]); asyncio.run(area.put('small', b'x'))\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "asyncio.run(area.put('large', chunks()))\n"
-        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)"
+        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10); end_process(0)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, area.url], capture_output=True, text=True, check=True, env=os.environ
