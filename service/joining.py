@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -180,7 +181,9 @@ class _Lane:
                 if self._looks > call.looks + 1:  # others were sent before
                     call.trace.waited()
             self._running.add(batch)
-            batch.task = asyncio.ensure_future(self._carry_out(batch))
+            batch.task = asyncio.ensure_future(self._run(batch.calls))
+            # Not a `finally` of the task: one that is cancelled before its first step never gets there.
+            batch.task.add_done_callback(partial(self._is_over, batch))
         if not self._waiting and not self._running:
             self._on_empty()
 
@@ -196,14 +199,11 @@ class _Lane:
             rows += calls[-1].rows
         return calls
 
-    async def _carry_out(self, batch: _Batch) -> None:
-        try:
-            await self._run(batch.calls)
-        finally:
-            self._running.discard(batch)
-            for call in batch.calls:  # only where this task was cancelled, and then by nobody who waits
-                call.answer.cancel()
-            self._schedule()
+    def _is_over(self, batch: _Batch, _: asyncio.Task[None]) -> None:
+        self._running.discard(batch)
+        for call in batch.calls:  # only where the task was cancelled, and then by nobody who waits
+            call.answer.cancel()
+        self._schedule()
 
     async def _run(self, calls: Sequence[_Call]) -> None:
         rows = sum(call.rows for call in calls)

@@ -205,9 +205,6 @@ def test_who_hangs_up_is_not_worked_for(slow: TritonProcess, start_gateway: Star
             for call in calls[:-1]:
                 call.cancel()
             stayed = await calls[-1]
-            if stayed.status_code == 504:
-                # Seen in one run of several: it stands still until its deadline. Why is not known yet.
-                stayed = await client.post("/v1/generate", json=bodies[-1], headers=patient, timeout=200)
             assert stayed.status_code == 200
 
     asyncio.run(run())

@@ -125,6 +125,7 @@ def test_files_that_came_while_the_database_went_are_deleted_later(
         assert len(service.artifacts()) == 2  # it may have been made, for all the gateway knows
         service.start_worker()
         service.wait_for(lambda: not service.artifacts())
+        wait_usable(client)  # for a moment after a call that found no database, others do not wait for one
         assert list(pages(client, "/v1/jobs")) == []
 
 

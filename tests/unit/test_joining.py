@@ -172,6 +172,26 @@ def test_a_request_nobody_waits_for_is_cancelled_and_makes_room() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("steps", range(6))
+def test_who_leaves_at_any_moment_leaves_room(steps: int) -> None:
+    """Also in the very moment its request was made and has not begun."""
+
+    async def main() -> None:
+        calls = Calls()
+        leaving = calls.start(1)
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        leaving.cancel()
+        waiting = calls.start(2)
+        await settle()
+        assert calls.triton.sent[-1] == [2]
+        await calls.triton.finish(len(calls.triton.sent) - 1)
+        assert values(waiting) == [20]
+        assert calls.joined._lanes == {}
+
+    asyncio.run(main())
+
+
 def test_each_has_its_own_deadline() -> None:
     async def main() -> None:
         calls = Calls()
