@@ -1,0 +1,1 @@
+"""Other people's checkpoints, read without executing anything in them, as networks of ours."""

@@ -1,0 +1,28 @@
+"""The formats of weights there are."""
+
+from __future__ import annotations
+
+from training.importers.base import Recognised, StoredFile, UnsupportedWeightsError, WeightFormat
+
+FORMATS: tuple[WeightFormat, ...] = ()
+"""In the order they are tried; no file should be of two."""
+
+
+def recognise(stored: StoredFile, part: str | None = None) -> Recognised:
+    """Finds out what a file is.
+
+    Args:
+        stored: The file, read.
+        part: Which network of the file is wanted; None is the one that is usually served.
+
+    Returns:
+        What it is, of the first format that knows it.
+
+    Raises:
+        UnsupportedWeightsError: If no format knows it, or one knows that it cannot be imported.
+    """
+    for known in FORMATS:
+        found = known.recognise(stored, part)
+        if found is not None:
+            return found
+    raise UnsupportedWeightsError(f"{stored.path} is of no format that can be imported")
