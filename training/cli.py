@@ -1,20 +1,16 @@
-"""The `gantrain` command: prepare · train · evaluate · export."""
+"""The `gantrain` command: prepare · train · evaluate · export · import · inspect · convert."""
 
 from __future__ import annotations
 
 import json
 import shlex
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 
-from training.errors import GantrainError
 from training.memory import keep_freed_memory
+from training.terminal import clear_errors, console
 
 if TYPE_CHECKING:
     from training.config import Layout
@@ -27,13 +23,13 @@ app = typer.Typer(
 
     With your own images:  gantrain prepare cats --from ~/cats --resolution 128  →
     gantrain train terrain --dataset cats-128 --name cats.
+
+    With somebody else's weights:  gantrain inspect FILE  →  gantrain import FILE --name NAME.
     """,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-console = Console(stderr=True)
-
 DataDir = Annotated[Path, typer.Option("--data", help="Folder that holds the datasets, one folder each.")]
 RunDir = Annotated[
     Path, typer.Argument(help="Folder of a run, as `gantrain train` made it, or one of its checkpoints.")
@@ -91,7 +87,7 @@ def prepare(
         for known, entry in RECIPES.items():
             typer.echo(f"{known:28} {entry.summary}")
         return
-    with _clear_errors():
+    with clear_errors():
         if source is not None:
             _prepare_own(
                 source,
@@ -189,7 +185,7 @@ def train(
     """
     from training.config_files import dataset_overrides, load_config, preset_names
 
-    with _clear_errors():
+    with clear_errors():
         if preset is None:
             for preset_name in preset_names():
                 config = load_config(preset_name)
@@ -260,7 +256,7 @@ def evaluate(
     Examples: gantrain evaluate runs/terrain
     · gantrain evaluate runs/photo-x4-gan --against runs/photo-x4
     """
-    with _clear_errors():
+    with clear_errors():
         from training.checkpoint import load_checkpoint
         from training.data.progress import reading
         from training.metrics.evaluate import evaluate as run_evaluation
@@ -300,7 +296,7 @@ def export(
     Examples: gantrain export runs/terrain --overwrite
     · gantrain export runs/terrain --format torchscript --repository elsewhere
     """
-    with _clear_errors():
+    with clear_errors():
         from training.checkpoint import load_checkpoint
         from training.config_files import preset_of
         from training.data.recipe import read_provenance
@@ -326,13 +322,3 @@ def export(
     for folder in folders:
         size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) / 2**20
         console.print(f"{folder}: {size:.1f} MiB, equal to PyTorch")
-
-
-@contextmanager
-def _clear_errors() -> Iterator[None]:
-    """Failures a user can mend end the command with their message; others keep their traceback."""
-    try:
-        yield
-    except GantrainError as error:
-        console.print(f"[red]error:[/red] {error}", highlight=False, soft_wrap=True)
-        sys.exit(1)
