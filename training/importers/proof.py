@@ -68,9 +68,9 @@ def prove(imported: Imported, kind: Kind, progress: Callable[[str], None] = lamb
     )
     if proof.max_level_error > MAX_LEVEL_ERROR:
         raise ProofError(
-            f"our network differs from the weights of the file by up to {proof.max_level_error} levels of 255, "
-            f"in {proof.differing_pixels:.1%} of all samples: the file is of another network than it seems. "
-            "Nothing was written"
+            f"our network differs from the weights of the file by up to {proof.max_level_error} levels of "
+            f"255, in {proof.differing_pixels:.1%} of all samples: the file is of another network than it "
+            "seems. Nothing was written"
         )
     return proof
 
