@@ -62,6 +62,7 @@ class StoredFile:
         container: How it is written.
         content: What it holds: dictionaries, lists, plain values, tensors on the CPU, `StoredModule`.
             Of ncnn, a `StoredNcnn`.
+        metadata: What the file says of itself; only safetensors have any.
     """
 
     path: Path
@@ -69,6 +70,7 @@ class StoredFile:
     size: int
     container: Container
     content: Any
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
