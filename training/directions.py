@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from training.networks.stylegan2 import Generator, MappingNetwork, SynthesisNetwork
+from training.networks.mapping import MappingNetwork
+from training.networks.stylegan2 import Generator, SynthesisNetwork
 
 SAMPLES = 10_000
 """Random w that the strength of a direction is measured on."""

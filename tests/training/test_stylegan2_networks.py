@@ -17,12 +17,11 @@ from training.networks.layers import (
     normalize_2nd_moment,
     upsample2x,
 )
+from training.networks.mapping import truncate
 from training.networks.stylegan2 import (
     Generator,
     StyledConv,
-    SynthesisNetwork,
     count_ws,
-    truncate,
 )
 from training.networks.stylegan2_discriminator import Discriminator, LabelMapping, minibatch_stddev
 
@@ -63,10 +62,37 @@ def test_w_plus_is_18_by_512_at_1024():
     assert count_ws(64) == 10
 
 
-@pytest.mark.parametrize("resolution", [4, 48, 100])
-def test_resolution_must_be_a_power_of_two(resolution):
+@pytest.mark.parametrize("network", [Generator, Discriminator])
+@pytest.mark.parametrize("resolution", [2, 48, 100])
+def test_resolution_must_be_a_power_of_two(network, resolution):
     with pytest.raises(ValueError, match="power of two"):
-        SynthesisNetwork(8, resolution, 64, 8)
+        network(resolution=resolution, channel_base=64)
+
+
+def test_a_generator_of_other_sizes_than_the_published():
+    """Channels that follow no rule, no noise, a bound in FP32, other widths and rates of the mapping."""
+    g = Generator(
+        6, 8, 16, channels=(5, 3, 4), mapping_layers=3, c_dim=2, noise=False, bound=0.5,
+        layer_features=7, embed_features=4, lr_multiplier=0.1,
+    )  # fmt: skip
+    assert [conv.out_channels for conv in g.synthesis.styled_convs()] == [5, 3, 3, 4, 4]
+    assert g.synthesis.constant_noise() == []
+    assert [tuple(layer.weight.shape) for layer in g.mapping.layers] == [(7, 10), (7, 7), (8, 7)]
+    assert g.mapping.layers[0].bias_gain == 0.1
+    largest = []
+    for conv in [*g.synthesis.styled_convs(), *(block.torgb for block in g.synthesis.blocks)]:
+        conv.register_forward_hook(lambda module, inputs, output: largest.append(output.abs().max().item()))
+    assert g(torch.randn(2, 6), label=torch.eye(2)).shape == (2, 3, 16, 16)
+    assert len(largest) == 8
+    assert max(largest) == 0.5
+    with pytest.raises(ValueError, match="2 numbers of channels do not lead to a resolution of 16"):
+        Generator(resolution=16, channels=(4, 4))
+
+
+def test_the_smallest_generator_is_one_block():
+    g = Generator(4, 4, 4, 16, 4, 2)
+    assert g.synthesis.num_ws == 2
+    assert g(torch.randn(1, 4)).shape == (1, 3, 4, 4)
 
 
 @pytest.mark.parametrize("demodulate", [True, False])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from training.export.exportable import Graph
 from training.export.seeded_noise import seeded_noise
 from training.families.base import MappingHalf, SynthesisHalf
-from training.networks.stylegan2 import truncate
+from training.networks.mapping import truncate
 from training.pixels import to_uint8
 
 

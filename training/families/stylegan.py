@@ -23,7 +23,8 @@ from training.errors import ConfigError
 from training.families.base import Deployable, Family, State, TransferError
 from training.families.stylegan_config import StyleGAN2Config
 from training.losses import l_logistic_d, l_nonsaturating_g
-from training.networks.stylegan2 import Generator, MappingNetwork
+from training.networks.mapping import MappingNetwork
+from training.networks.stylegan2 import Generator
 from training.networks.stylegan2_discriminator import Discriminator
 from training.pixels import to_unit_range
 from training.regularizers import path_lengths, r1_penalty

@@ -37,9 +37,11 @@ def is_half(x: Tensor) -> bool:
     return x.dtype in (torch.float16, torch.bfloat16)
 
 
-def bounded(x: Tensor, gain: float = 1.0) -> Tensor:
-    """Clamps feature maps in half precision to ±256·gain; those in FP32 stay as they are."""
-    return x.clamp(-HALF_BOUND * gain, HALF_BOUND * gain) if is_half(x) else x
+def bounded(x: Tensor, gain: float = 1.0, bound: float | None = None) -> Tensor:
+    """Clamps feature maps to ±bound·gain; without one those in half precision to ±256·gain, others not."""
+    if bound is None and is_half(x):
+        bound = HALF_BOUND
+    return x if bound is None else x.clamp(-bound * gain, bound * gain)
 
 
 def autocast_dtype(device: torch.device) -> torch.dtype | None:
