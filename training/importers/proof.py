@@ -13,7 +13,7 @@ from training.errors import GantrainError
 from training.export.upscaler import from_zero_one
 from training.families.base import GeneratorNetwork, Kind
 from training.importers.base import Imported, Proof
-from training.networks.stylegan2 import truncate
+from training.networks.mapping import truncate
 from training.pixels import to_uint8
 
 MAX_LEVEL_ERROR = 1
