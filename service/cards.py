@@ -13,6 +13,10 @@ from tritonclient.grpc import model_config_pb2
 
 Kind: TypeAlias = Literal["generator", "translator", "upscaler"]
 Role: TypeAlias = Literal["mapping", "synthesis"]
+TransformName: TypeAlias = Literal["rotation", "translation"]
+
+TRANSFORMS: Final[Mapping[TransformName, int]] = {"rotation": 1, "translation": 2}
+"""Inputs of a synthesis model that turn and move its picture, with how many numbers each takes."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
@@ -87,6 +91,7 @@ class Generator(ServedModel):
         classes: Names of the classes, possibly empty.
         directions: Names of the edit directions, in the order of the graph's input.
         layer_groups: Layers by group: `coarse`, `middle`, `fine`.
+        transforms: Which of `TRANSFORMS` the synthesis takes; empty for most.
     """
 
     mapping: TritonModel
@@ -100,6 +105,7 @@ class Generator(ServedModel):
     classes: tuple[str, ...]
     directions: tuple[str, ...]
     layer_groups: Mapping[str, tuple[int, ...]]
+    transforms: tuple[TransformName, ...] = ()
 
     @property
     def batch_size(self) -> int:
@@ -231,6 +237,7 @@ def join_generator(mapping: TritonModel, synthesis: TritonModel) -> Generator:
     groups = synthesis.card.get("layer_groups") or {}
     if not isinstance(groups, dict) or not all(_are_layers(layers, num_ws) for layers in groups.values()):
         raise CardError(f"the card's `layer_groups` are not lists of layers from 0 to {num_ws - 1}")
+    transforms = _transforms(synthesis)
     name = mapping.card["name"]
     digest = hashlib.sha256((mapping.card["digest"] + synthesis.card["digest"]).encode("ascii")).hexdigest()
     versions = (mapping.version, synthesis.version)
@@ -252,6 +259,7 @@ def join_generator(mapping: TritonModel, synthesis: TritonModel) -> Generator:
         classes=tuple(map(_name_of, classes)),
         directions=tuple(map(_name_of, directions)),
         layer_groups={str(group): tuple(layers) for group, layers in groups.items()},
+        transforms=transforms,
     )
 
 
@@ -306,7 +314,27 @@ def _public_card(card: Mapping[str, Any], digest: str, version: str) -> dict[str
         "state": "READY",
     }
     public |= {key: value for key, value in card.items() if key not in public and key != "role"}
+    if card.get("commercial_use") is False:  # unknown is null, and no reason to say anything
+        public["notice"] = f"Not for commercial use: {_licence_of(card)}."
     return public
+
+
+def _licence_of(card: Mapping[str, Any]) -> str:
+    licence, url = card.get("licence"), card.get("licence_url")
+    named = f"its weights are under {licence}" if licence else "so its weights are licensed"
+    return f"{named}, see {url}" if url else named
+
+
+def _transforms(synthesis: TritonModel) -> tuple[TransformName, ...]:
+    """Those that the graph takes, which has to be what the card says."""
+    taken = tuple(name for name in TRANSFORMS if name in synthesis.inputs)
+    for name in taken:
+        if (dims := _dims(synthesis.inputs, name, 1)) != (TRANSFORMS[name],):
+            raise CardError(f"tensor `{name}` is {list(dims)}, not [{TRANSFORMS[name]}]")
+    said = synthesis.card.get("transforms") or []
+    if not isinstance(said, list) or sorted(map(str, said)) != sorted(taken):
+        raise CardError(f"the card's `transforms` are {said}, and the model takes {list(taken)}")
+    return taken
 
 
 def _name_of(entry: Any) -> str:

@@ -383,6 +383,8 @@ class Catalog:
                 log.info("model is gone", model=name)
             elif old is None or identity(new) != identity(old):
                 log.info("model is served", model=name, version=new.card["version"], digest=new.digest)
+                if (notice := new.card.get("notice")) is not None:
+                    log.warning("model is not free to use", model=name, notice=notice)
         self._metrics.show_models(
             {
                 name: _standing(models.get(name), self._waiting.get(name))

@@ -19,7 +19,7 @@ from typing import Any, Final, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from service.cards import Generator, ImageModel, ServedModel
+from service.cards import TRANSFORMS, Generator, ImageModel, ServedModel
 from service.latents import MAX_SEED, z_for_seed
 from service.triton import Triton, TritonDeadlineError
 
@@ -225,6 +225,7 @@ async def _generated(
             "ws": ws,
             "noise_gain": np.ones((n, 1), np.float32),
             "noise_seed": np.full((n, 1), -1, np.int64),
+            **{name: np.zeros((n, TRANSFORMS[name]), np.float32) for name in model.transforms},
         }
         made = await triton.infer(model.synthesis, noise, "images", _remaining(deadline))
         images |= dict(zip(batch, made, strict=True))

@@ -6,13 +6,13 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.admission import AdmissionQueue
-from service.cards import Generator
+from service.cards import TRANSFORMS, Generator
 from service.concurrency import all_or_none, in_order
 from service.joining import JoinedInference
 from service.latents import z_for_seed
@@ -26,9 +26,25 @@ Noise = Literal["const", "none"] | int
 _AHEAD = 2
 
 
+@dataclass(frozen=True)
+class Transform:
+    """How the picture of a generator that can do so is turned and moved (Karras et al. 2021, section 3.1).
+
+    Attributes:
+        rotation: In degrees.
+        translation: To the right and down, as fractions of the image's side.
+    """
+
+    rotation: float = 0.0
+    translation: tuple[float, float] = (0.0, 0.0)
+
+
+UNMOVED: Final = Transform()
+
+
 @dataclass(frozen=True, eq=False)
 class Latent:
-    """What decides one image's styles: a seed or a z that the model maps, or the styles themselves.
+    """What decides one image: a seed or a z that the model maps, or the styles themselves, and a transform.
 
     Attributes:
         seed: Of z; None if `z` or `ws` is given.
@@ -38,6 +54,7 @@ class Latent:
         truncation_cutoff: Only so many first layers are truncated; None for all.
         label: Class index of a conditional model.
         edits: Amount along each of the model's directions; empty for none.
+        transform: Of the picture, whatever its styles; a model without transforms takes `UNMOVED` only.
     """
 
     seed: int | None = None
@@ -47,6 +64,7 @@ class Latent:
     truncation_cutoff: int | None = None
     label: int | None = None
     edits: tuple[float, ...] = ()
+    transform: Transform = UNMOVED
 
 
 @dataclass(frozen=True)
@@ -220,6 +238,7 @@ class Synthesizer:
                     "ws": ws,
                     "noise_gain": np.full((n, 1), 0.0 if noise == "none" else 1.0, np.float32),
                     "noise_seed": np.full((n, 1), noise if isinstance(noise, int) else -1, np.int64),
+                    **_transforms(model, latents),
                 },
                 "images",
                 _remaining(deadline),
@@ -275,6 +294,15 @@ def _inputs(model: Generator, latents: Sequence[Latent]) -> dict[str, NDArray[An
         for row, latent in enumerate(latents):
             edits[row, : len(latent.edits)] = latent.edits
     return inputs
+
+
+def _transforms(model: Generator, latents: Sequence[Latent]) -> dict[str, NDArray[Any]]:
+    return {
+        name: np.array([getattr(latent.transform, name) for latent in latents], np.float32).reshape(
+            len(latents), TRANSFORMS[name]
+        )
+        for name in model.transforms
+    }
 
 
 def _batches(latents: Sequence[Latent], size: int) -> list[Sequence[Latent]]:

@@ -18,6 +18,12 @@ from tests.toy_repository import write_toy_repository
 from tests.triton_process import TritonProcess
 
 SHIPPED_MODELS = Path(__file__).parents[1] / "model_repository"
+NON_COMMERCIAL = {
+    "licence": "LicenseRef-NVIDIA-Source-Code-License-NC",
+    "licence_url": "https://example.com/licence?version=1",
+    "commercial_use": False,
+    "imported_from": {"format": "toy", "file": "toy.pkl", "sha256": "0" * 64, "part": "G_ema"},
+}
 
 
 # Files of few and long tests. Begun first, none of them is what the others are waited for at the end.
@@ -92,8 +98,12 @@ def exported_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonProcess]:
-    """A Triton that serves `toy` and the shipped models to all tests: do not kill it, change no model."""
+    """A Triton that serves toys and the shipped models to all tests: do not kill it, change no model.
+
+    The generator `toy` does what all can do; `my-stylegan3` can be turned and moved, and is not to be sold.
+    """
     repository = write_toy_repository(tmp_path_factory.mktemp("repository"))
+    write_toy_repository(repository, name="my-stylegan3", patterns=2, transforms=True, card=NON_COMMERCIAL)
     for config in SHIPPED_MODELS.glob("*/config.pbtxt"):
         shutil.copytree(config.parent, repository / config.parent.name)
     process = TritonProcess(repository, tmp_path_factory.mktemp("triton") / "log").start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ def toy_pixels(
     truncation: float = 1.0,
     truncation_cutoff: int | None = None,
     noise: str | int = "const",
+    rotation: float = 0,
+    translation: Sequence[float] = (0, 0),
 ) -> np.ndarray:
     """Pixels [height, width, 3] of one seed, by ONNX Runtime alone."""
     mapping = _session(repository / f"{name}-mapping" / "1" / "model.onnx")
@@ -40,13 +43,16 @@ def toy_pixels(
         if taken.name == "edits":  # a model that ships directions; none is taken here
             styles["edits"] = np.zeros((1, taken.shape[1]), np.float32)
     (ws,) = mapping.run(["ws"], styles)
+    drawn = {
+        "ws": ws,
+        "noise_gain": np.full((1, 1), 0 if noise == "none" else 1, np.float32),
+        "noise_seed": np.full((1, 1), noise if isinstance(noise, int) else -1, np.int64),
+        "rotation": np.full((1, 1), rotation, np.float32),
+        "translation": np.array([translation], np.float32),
+    }
+    taken_by_synthesis = {taken.name for taken in synthesis.get_inputs()}
     (images,) = synthesis.run(
-        ["images"],
-        {
-            "ws": ws,
-            "noise_gain": np.full((1, 1), 0 if noise == "none" else 1, np.float32),
-            "noise_seed": np.full((1, 1), noise if isinstance(noise, int) else -1, np.int64),
-        },
+        ["images"], {name: value for name, value in drawn.items() if name in taken_by_synthesis}
     )
     return images[0]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ def write_toy_repository(
     max_queue_size: int | None = None,
     golden: bool = True,
     patterns: int = 1,
+    transforms: bool = False,
+    card: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write the Triton models `<name>-mapping` and `<name>-synthesis` below `path`.
 
@@ -45,20 +48,25 @@ def write_toy_repository(
             stands still for half seconds, so served models have none and the gateway bounds the queue.
         golden: Whether the cards say what pixels the model makes.
         patterns: Seed of the patterns: another one makes another model.
+        transforms: Whether its picture can be turned and moved.
+        card: More of what the cards say.
 
     Returns:
         `path`, so that a fixture can write and yield in one line.
     """
-    for role, model in (("mapping", _mapping()), ("synthesis", _synthesis(extra_milliseconds, patterns))):
+    synthesis = _synthesis(extra_milliseconds, patterns, transforms)
+    for role, model in (("mapping", _mapping()), ("synthesis", synthesis)):
         folder = path / f"{name}-{role}"
         (folder / "1").mkdir(parents=True, exist_ok=True)
         payload = model.SerializeToString(deterministic=True)
         (folder / "1" / "model.onnx").write_bytes(payload)
-        card = _card(name, role, hashlib.sha256(payload).hexdigest())
+        made = {**_card(name, role, hashlib.sha256(payload).hexdigest()), **(card or {})}
         if golden:
-            card["golden"] = toy_golden(patterns)
+            made["golden"] = toy_golden(patterns)  # of a picture that is not moved, in any case
+        if transforms:
+            made["transforms"] = ["rotation", "translation"]
         (folder / "config.pbtxt").write_text(
-            _config(f"{name}-{role}", role, card, max_queue_size),
+            _config(f"{name}-{role}", role, made, max_queue_size, transforms),
             encoding="utf-8",
         )
     return path
@@ -148,8 +156,11 @@ def _mapping() -> onnx.ModelProto:
     )
 
 
-def _synthesis(extra_milliseconds: float, seed: int) -> onnx.ModelProto:
-    """ws → image: a sum of patterns, one octave finer per layer, plus noise, squashed to [0, 255]."""
+def _synthesis(extra_milliseconds: float, seed: int, transforms: bool = False) -> onnx.ModelProto:
+    """ws → image: a sum of patterns, one octave finer per layer, plus noise, squashed to [0, 255].
+
+    With transforms, a wave is drawn over it, the further the picture is turned and moved the stronger.
+    """
     pixels = RESOLUTION * RESOLUTION * 3
     random = np.random.RandomState(seed)
     patterns = []
@@ -203,6 +214,18 @@ def _synthesis(extra_milliseconds: float, seed: int) -> onnx.ModelProto:
         constants |= busy_constants
         nodes[0].output[0] = "ws_plain"
         nodes[1:1] = busy
+    more = []
+    if transforms:
+        more = [("rotation", TensorProto.FLOAT, ["N", 1]), ("translation", TensorProto.FLOAT, ["N", 2])]
+        waves = random.randn(3, pixels).astype(np.float32) * np.array([[1 / 90], [1], [1]], np.float32)
+        constants["waves"] = waves
+        place = next(at for at, node in enumerate(nodes) if node.output[0] == "noisy")
+        nodes[place].output[0] = "unmoved"
+        nodes[place + 1 : place + 1] = [
+            helper.make_node("Concat", ["rotation", "translation"], ["moves"], axis=1),  # [N, 3]
+            helper.make_node("MatMul", ["moves", "waves"], ["moved"]),
+            helper.make_node("Add", ["unmoved", "moved"], ["noisy"]),
+        ]
     return _model(
         "synthesis",
         nodes,
@@ -210,6 +233,7 @@ def _synthesis(extra_milliseconds: float, seed: int) -> onnx.ModelProto:
             ("ws", TensorProto.FLOAT, ["N", NUM_WS, W_DIM]),
             ("noise_gain", TensorProto.FLOAT, ["N", 1]),
             ("noise_seed", TensorProto.INT64, ["N", 1]),
+            *more,
         ],
         outputs=[("images", TensorProto.UINT8, ["N", RESOLUTION, RESOLUTION, 3])],
         constants=constants,
@@ -306,8 +330,12 @@ _TENSORS = {
 }
 
 
-def _config(triton_name: str, role: str, card: dict[str, Any], max_queue_size: int | None) -> str:
+def _config(
+    triton_name: str, role: str, card: dict[str, Any], max_queue_size: int | None, transforms: bool
+) -> str:
     inputs, outputs = _TENSORS[role]
+    if transforms and role == "synthesis":
+        inputs = [*inputs, ("rotation", "FP32", [1]), ("translation", "FP32", [2])]
     policy = f"default_queue_policy {{ max_queue_size: {max_queue_size} }} " if max_queue_size else ""
     # A JSON string is a protobuf text string as well, as long as non-ASCII characters are not escaped.
     card_string = json.dumps(json.dumps(card, ensure_ascii=False), ensure_ascii=False)

@@ -49,10 +49,11 @@ def unload(name: Name, url: Url = DEFAULT_URL, wait: Wait = None) -> None:
 
 
 def _print_table(cards: list[ModelCard]) -> None:
-    rows = [("Model", "Kind", "Family", "Pixels", "State", "Digest")]
+    rows = [("Model", "Kind", "Family", "Pixels", "State", "Digest", "Licence")]
     for card in cards:
         pixels = f"{card.resolution}×{card.resolution}" if card.resolution else ""
-        rows.append((card.name, card.kind, card.family or "", pixels, card.state, card.digest[:12]))
+        digest, licence = card.digest[:12], _licence_of(card)
+        rows.append((card.name, card.kind, card.family or "", pixels, card.state, digest, licence))
     # No table that fits itself to the terminal: a name that was shortened names nothing.
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
@@ -72,7 +73,10 @@ def _print_card(card: ModelCard) -> None:
         "classes": ", ".join(map(str, said.get("classes") or ())),
         "directions": ", ".join(_names(said.get("directions") or ())),
         "layers": ", ".join(f"{name} {layers}" for name, layers in groups.items()) if groups else None,
-        "licence": said.get("licence"),
+        "transforms": ", ".join(said.get("transforms") or ()),
+        "licence": _licence_of(card),
+        "notice": said.get("notice"),
+        "imported": _imported(said.get("imported_from")),
         "state": card.state if card.reason is None else f"{card.state}: {card.reason}",
         "version": card.version,
         "digest": card.digest,
@@ -83,6 +87,18 @@ def _print_card(card: ModelCard) -> None:
     for name, text in lines.items():
         if text not in (None, ""):
             print(f"  {name:{width}}  {text}")
+
+
+def _licence_of(card: ModelCard) -> str:
+    licence = str(card.card.get("licence") or "")
+    return licence if card.card.get("commercial_use") is not False else f"{licence} (not commercial)".strip()
+
+
+def _imported(origin: object) -> str | None:
+    """Where weights of others come from."""
+    if not isinstance(origin, dict):
+        return None
+    return f"{origin.get('file')} ({origin.get('format')}), sha256 {str(origin.get('sha256'))[:12]}"
 
 
 def _newer(version: object) -> str | None:

@@ -40,6 +40,7 @@ _READ: Final = (
     "content-range",
     "etag",
     "idempotency-replayed",
+    "link",
     "location",
     "preference-applied",
     "ratelimit",

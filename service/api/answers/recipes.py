@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from service.cards import Generator
 from service.images.provenance import canonical_json, xmp_packet
-from service.synthesis import Latent, Noise
+from service.synthesis import Latent, Noise, Transform
 
 # Larger styles would not fit into the one XMP segment that a JPEG has.
 _LARGEST_WS: Final = 16 << 10
@@ -37,7 +37,7 @@ def recipe_of(model: Generator, latent: Latent, noise: Noise) -> dict[str, Any]:
         recipe["ws_sha256"] = hashlib.sha256(raw).hexdigest()
         if len(raw) <= _LARGEST_WS:
             recipe["ws"] = encode_ws(latent.ws)
-        return {**recipe, "noise": noise}
+        return {**recipe, "noise": noise, **transform_part(latent.transform)}
     recipe |= {
         "seed": latent.seed,
         "truncation": latent.truncation,
@@ -48,7 +48,22 @@ def recipe_of(model: Generator, latent: Latent, noise: Noise) -> dict[str, Any]:
     amounts = {name: amount for name, amount in zip(model.directions, latent.edits, strict=False) if amount}
     if amounts:
         recipe["edits"] = amounts
-    return recipe
+    return recipe | transform_part(latent.transform)
+
+
+def transform_part(transform: Transform) -> dict[str, Any]:
+    """What a recipe says of how a picture is turned and moved: nothing, if it is not.
+
+    Args:
+        transform: Of the picture.
+
+    Returns:
+        Plain JSON values.
+    """
+    said: dict[str, Any] = {"rotation": transform.rotation} if transform.rotation else {}
+    if any(transform.translation):
+        said["translation"] = list(transform.translation)
+    return said
 
 
 def latent_part(model: Generator, latent: Latent) -> dict[str, Any]:

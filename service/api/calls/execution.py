@@ -10,6 +10,7 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from service.api.access.guard import caller_of
+from service.api.answers.model_headers import headers_of
 from service.api.calls.supervision import allowed_seconds, supervise
 from service.api.context import services_of
 from service.concurrency import in_thread as run_in_thread
@@ -63,8 +64,7 @@ async def execute(
                 response = await run_in_thread(render, made) if in_thread(made) else render(made)
             record.encode = perf_counter() - started
         services.metrics.encode_seconds.labels(label).observe(record.encode, exemplar())
-        response.headers["x-model"] = task.model.name
-        response.headers["x-model-digest"] = task.model.digest
+        response.headers.update(headers_of(task.model))
         return response
 
     response = await supervise(request, twice(services, attempt), deadline)

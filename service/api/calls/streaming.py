@@ -17,6 +17,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from service.admission import AdmissionQueue
 from service.api.access.guard import caller_of
+from service.api.answers.model_headers import headers_of
 from service.api.calls.supervision import allowed_seconds, supervise
 from service.api.context import services_of
 from service.api.errors.handlers import shutdown_problem
@@ -97,7 +98,7 @@ async def stream(request: Request, make_task: Callable[[], StreamedTask]) -> Str
 
     begun = await supervise(request, twice(services, attempt), deadline)
     response = _ClosingResponse(_events(request, begun, deadline), begun, deadline)
-    headers |= {"x-model": begun.model.name, "x-model-digest": begun.model.digest}
+    headers |= headers_of(begun.model)
     # A proxy that collected the events would undo what they are for.
     headers |= {"cache-control": "no-store", "vary": "accept", "x-accel-buffering": "no"}
     response.headers.update(headers)

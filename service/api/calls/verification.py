@@ -30,7 +30,10 @@ from service.images.provenance import Provenance, provenance_in
 # What a recipe holds besides the fields of a generate call.
 _ABOUT = frozenset(("digest", "pixels_sha256", "ws_sha256"))
 _FIELDS = frozenset(
-    ("model", "seed", "seeds", "ws", "truncation", "truncation_cutoff", "noise", "label", "edits", "captions")
+    (
+        *("model", "seed", "seeds", "ws", "captions"),
+        *("truncation", "truncation_cutoff", "noise", "label", "edits", "rotation", "translation"),
+    )
 )
 
 

@@ -63,6 +63,12 @@ GENERATE_DOCS: Final[dict[str, Any]] = {
                 "edits": {"direction-01": 3.0},
                 "return_ws": True,
             },
+            "turned and moved, by a StyleGAN3 generator of yours": {
+                "model": "my-stylegan3",
+                "seeds": [42],
+                "rotation": 30.0,
+                "translation": [0.25, -0.1],
+            },
             "every encoder parameter": {
                 "model": "terrain",
                 "seeds": [1, 2],
@@ -119,6 +125,11 @@ INTERPOLATE_DOCS: Final[dict[str, Any]] = {
                 "loop": True,
                 "truncation": 0.8,
                 "format": "gif",
+            },
+            "once around": {
+                "model": "my-stylegan3",
+                "keyframes": [{"seed": 42, "rotation": 0}, {"seed": 42, "rotation": 360}],
+                "frames": 12,
             },
             "from class to class": {
                 "model": "emoji",

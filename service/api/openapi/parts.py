@@ -58,6 +58,7 @@ IMAGE_HEADERS: Final = {
     **HEADERS,
     "x-model": header("Name of the model."),
     "x-model-digest": header("Digest of the model that made the pixels."),
+    "link": header('Where the licence of the weights stands, `rel="license"`; only if the card knows that.'),
     "x-pixels-sha256": header("sha256 of the raw RGB bytes of the image (or sheet, or array)."),
 }
 PREFER: Final = {

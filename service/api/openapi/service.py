@@ -20,6 +20,7 @@ _CARD: Final[Mapping[str, Any]] = {
     "state": "READY",
     "family": "stylegan",
     "resolution": 64,
+    "licence": "Apache-2.0",
 }
 
 

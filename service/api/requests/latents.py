@@ -5,15 +5,24 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.api.errors.problems import invalid_field
-from service.api.schemas.latents import LatentFields, LatentSource, WsValue
-from service.cards import Generator
-from service.synthesis import Latent
+from service.api.schemas.latents import (
+    Keyframe,
+    LatentFields,
+    LatentSource,
+    PictureFields,
+    TransformFields,
+    WsValue,
+)
+from service.api.schemas.mixing import InterpolateRequest
+from service.cards import Generator, TransformName
+from service.synthesis import UNMOVED, Latent, Transform
 
 
 def latents_for(
@@ -28,7 +37,7 @@ def latents_for(
 
     Args:
         model: The generator.
-        fields: Truncation, label and edits, the same for all.
+        fields: Truncation, label and edits, the same for all; and a transform, if the call has such fields.
         seeds: As the schema validated them.
         ws: Instead of seeds.
         prefix: Of the fields' names in problems, such as `keyframes.2.`.
@@ -39,6 +48,7 @@ def latents_for(
     Raises:
         ProblemError: If something does not exist in this model, or has no effect on styles.
     """
+    transform = transform_of(model, fields, prefix) if isinstance(fields, PictureFields) else UNMOVED
     if ws is not None:
         for name in ("truncation", "truncation_cutoff", "label", "edits"):
             if name in fields.model_fields_set and getattr(fields, name) is not None:
@@ -49,7 +59,9 @@ def latents_for(
                 )
         where = f"{prefix}ws"
         return [
-            Latent(ws=_styles(model, value, f"{where}.{index}" if len(ws) > 1 else where))
+            Latent(
+                ws=_styles(model, value, f"{where}.{index}" if len(ws) > 1 else where), transform=transform
+            )
             for index, value in enumerate(ws)
         ]
     if fields.truncation_cutoff is not None and fields.truncation_cutoff > model.num_ws:
@@ -67,9 +79,40 @@ def latents_for(
             truncation_cutoff=fields.truncation_cutoff,
             label=label,
             edits=edits,
+            transform=transform,
         )
         for seed in seeds or ()
     ]
+
+
+def transform_of(model: Generator, fields: TransformFields, prefix: str = "") -> Transform:
+    """How a picture is turned and moved.
+
+    Args:
+        model: The generator.
+        fields: As the schema validated them.
+        prefix: Of the fields' names in problems.
+
+    Returns:
+        The transform; what is left out is not turned, not moved.
+
+    Raises:
+        ProblemError: If something else than zero is asked of a model that cannot do it.
+    """
+    # No negative zeros: they would be another recipe of the same picture.
+    x, y = (value + 0.0 for value in fields.translation or (0.0, 0.0))
+    transform = Transform((fields.rotation or 0.0) + 0.0, (x, y))
+    refused: tuple[TransformName, ...] = ("rotation",) if transform.rotation else ()
+    if any(transform.translation):
+        refused += ("translation",)
+    for name in refused:
+        if name not in model.transforms:
+            raise invalid_field(
+                f"{prefix}{name}",
+                f"the model takes no {name}; those do whose card names it in `transforms`",
+                f"no {name} for this model",
+            )
+    return transform
 
 
 def class_index(model: Generator, label: int | str | None, field: str = "label") -> int | None:
@@ -207,6 +250,35 @@ def _styles(model: Generator, value: WsValue, field: str) -> NDArray[np.float32]
     return np.ascontiguousarray(styles, np.float32)
 
 
+def keyframes_for(model: Generator, body: InterpolateRequest, field: str = "keyframes") -> list[Latent]:
+    """Latents of the keyframes of a path, with the transforms of their pictures.
+
+    Args:
+        model: The generator.
+        body: The keyframes, and what those take that say nothing else.
+        field: Name of their list in problems.
+
+    Returns:
+        One latent each.
+
+    Raises:
+        ProblemError: If something does not exist in this model.
+    """
+    latents = sources_for(model, body, body.keyframes, field)
+    of_all = transform_of(model, body)
+    made = []
+    for index, (keyframe, latent) in enumerate(zip(body.keyframes, latents, strict=True)):
+        transform = of_all
+        if isinstance(keyframe, Keyframe):
+            fields = TransformFields(
+                rotation=body.rotation if keyframe.rotation is None else keyframe.rotation,
+                translation=body.translation if keyframe.translation is None else keyframe.translation,
+            )
+            transform = transform_of(model, fields, f"{field}.{index}.")
+        made.append(replace(latent, transform=transform))
+    return made
+
+
 def sources_for(
     model: Generator, defaults: LatentFields, sources: Sequence[int | LatentSource], field: str
 ) -> list[Latent]:
@@ -219,20 +291,21 @@ def sources_for(
         field: Name of the list in problems.
 
     Returns:
-        One latent each.
+        One latent each, without a transform.
 
     Raises:
         ProblemError: If something does not exist in this model.
     """
-    latents = []
+    latents, plain = [], LatentFields(**_given(defaults))
     for index, source in enumerate(sources):
         if isinstance(source, int):
-            latents += latents_for(model, defaults, [source], None)
+            latents += latents_for(model, plain, [source], None)
         elif source.seed is not None:
             fields = LatentFields(**{**_given(defaults), **_given(source)})
             latents += latents_for(model, fields, [source.seed], None, prefix=f"{field}.{index}.")
         elif source.ws is not None:
-            latents += latents_for(model, source, None, [source.ws], prefix=f"{field}.{index}.")
+            fields = LatentFields(**_given(source))
+            latents += latents_for(model, fields, None, [source.ws], prefix=f"{field}.{index}.")
     return latents
 
 

@@ -176,7 +176,8 @@ class Generated(TimedImages):
                 del recipe["seed"]
                 recipe["seeds"] = [latent.seed for latent in self.latents]
             else:
-                recipe = {key: recipe[key] for key in ("model", "digest", "noise")}
+                kept = ("model", "digest", "noise", "rotation", "translation")
+                recipe = {key: value for key, value in recipe.items() if key in kept}
         texts = None
         if captions:
             recipe["captions"] = True

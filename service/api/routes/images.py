@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from service.admission import AdmissionQueue
 from service.api.answers.caching import IMMUTABLE, REVALIDATE, etag_of, is_current
 from service.api.answers.formats import check_quality
+from service.api.answers.model_headers import headers_of
 from service.api.answers.recipes import recipe_of
 from service.api.answers.rendering import render_image
 from service.api.calls.execution import execute
@@ -21,7 +22,7 @@ from service.api.openapi.generators import IMAGE_DOCS
 from service.api.requests.latents import latents_for
 from service.api.requests.models import find_model
 from service.api.schemas.generate import ImageQuery
-from service.api.schemas.latents import Amount, InDigits, LatentFields, Seed
+from service.api.schemas.latents import Amount, InDigits, PictureFields, Seed, Translation
 from service.cards import Generator
 from service.images.encode import ImageFormat, blocks_event_loop
 from service.operations.work import Task, TimedImages
@@ -53,7 +54,7 @@ async def cached_image(
         raise invalid_field(repeated[0], "given more than once", "each parameter once")
     image_format = _FORMATS[format]
     check_quality(query.quality, image_format)
-    fields = _latent_fields(query)
+    fields = _picture_fields(query)
 
     def plan() -> tuple[Generator, Latent]:
         generator = find_model(request, model, Generator)
@@ -67,16 +68,15 @@ async def cached_image(
         (latent,) = latents_for(generator, fields, [seed], None)
         return generator, latent
 
-    def headers_of(recipe: Mapping[str, Any]) -> dict[str, str]:
+    def cache_headers(recipe: Mapping[str, Any]) -> dict[str, str]:
         etag = etag_of(recipe, image_format, query.quality)
         return {"etag": etag, "cache-control": REVALIDATE if query.digest is None else IMMUTABLE}
 
     generator, latent = plan()
-    headers = headers_of(recipe_of(generator, latent, query.noise))
+    headers = cache_headers(recipe_of(generator, latent, query.noise))
     if is_current(request.headers.getlist("if-none-match"), headers["etag"]):
         record_of(request.scope).outcome = "not-modified"
-        headers |= {"x-model": generator.name, "x-model-digest": generator.digest}
-        return Response(status_code=304, headers=headers)
+        return Response(status_code=304, headers={**headers, **headers_of(generator)})
 
     def make_task() -> Task[_Made]:
         generator, latent = plan()
@@ -91,7 +91,7 @@ async def cached_image(
     def render(made: _Made) -> Response:
         response = render_image(made.made.images[0], made.recipe, image_format, query.quality)
         # Of what was carried out: the model may have changed since the first look.
-        response.headers.update(headers_of(made.recipe))
+        response.headers.update(cache_headers(made.recipe))
         return response
 
     pixel_count = generator.height * generator.width
@@ -111,7 +111,7 @@ class _Made(TimedImages):
     recipe: Mapping[str, Any]
 
 
-def _latent_fields(query: ImageQuery) -> LatentFields:
+def _picture_fields(query: ImageQuery) -> PictureFields:
     edits: dict[str, float] = {}
     for entry in query.edits.split(",") if query.edits is not None else ():
         name, colon, amount = entry.strip().rpartition(":")
@@ -125,9 +125,22 @@ def _latent_fields(query: ImageQuery) -> LatentFields:
                 f"{entry!r} is no edit",
                 "each direction once, such as direction-01:2.5",
             ) from None
-    return LatentFields(
+    translation = None
+    if query.translation is not None:
+        try:
+            numbers = [float(number) for number in query.translation.split(",")]
+            translation = TypeAdapter(Translation).validate_python(numbers)
+        except ValueError:
+            raise invalid_field(
+                "translation",
+                f"{query.translation!r} is no translation",
+                "two numbers from -10 to 10, such as 0.25,-0.1",
+            ) from None
+    return PictureFields(
         truncation=query.truncation,
         truncation_cutoff=query.truncation_cutoff,
         label=query.label,
         edits=edits or None,
+        rotation=query.rotation,
+        translation=translation,
     )

@@ -26,7 +26,7 @@ from service.api.context import services_of
 from service.api.errors.problems import ProblemError, invalid_field
 from service.api.openapi.generators import INTERPOLATE_DOCS
 from service.api.requests.body import read_json
-from service.api.requests.latents import check_z, sources_for
+from service.api.requests.latents import check_z, keyframes_for
 from service.api.requests.models import find_model
 from service.api.schemas.mixing import InterpolateRequest
 from service.cards import Generator
@@ -126,7 +126,7 @@ def interpolation(
 
 def _planned(request: Request, body: InterpolateRequest, media_type: str) -> _Plan:
     model = find_model(request, body.model, Generator)
-    plan = _Plan(model, sources_for(model, body, body.keyframes, "keyframes"), body)
+    plan = _Plan(model, keyframes_for(model, body), body)
     plan.check(media_type, services_of(request).settings)
     return plan
 
@@ -200,7 +200,14 @@ async def _path_of(request: Request, plan: _Plan, queue: AdmissionQueue, deadlin
         )
         return _Path(latents)
     mapped = await services_of(request).synthesizer.map(plan.model, plan.keyframes, queue, deadline)
-    latents = await asyncio.to_thread(path_in_w, mapped.ws, body.frames, loop=body.loop, easing=body.easing)
+    latents = await asyncio.to_thread(
+        path_in_w,
+        mapped.ws,
+        body.frames,
+        loop=body.loop,
+        easing=body.easing,
+        transforms=[keyframe.transform for keyframe in plan.keyframes],
+    )
     return _Path(latents, mapped.queue_seconds, mapped.infer_seconds)
 
 

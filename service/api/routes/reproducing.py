@@ -39,7 +39,9 @@ Recipe = Mapping[str, Any]
 # What recipes of several latents hold besides the fields of a call.
 _ABOUT: Final = frozenset(("digest", "pixels_sha256", "operation"))
 _ABOUT_SOURCES: Final = _ABOUT | {"source_sha256", "source_size"}
-_MIX_FIELDS: Final = frozenset(("model", "rows", "columns", "layers", "noise", "headers", "captions"))
+_MIX_FIELDS: Final = frozenset(
+    ("model", "rows", "columns", "layers", "noise", "headers", "captions", "rotation", "translation")
+)
 _PATH_FIELDS: Final = frozenset(("model", "keyframes", "frames", "space", "easing", "loop", "noise"))
 # Of problems that the recipe is to blame for, rather than the moment.
 _RECIPES_FAULT: Final = (404, 422)
@@ -257,7 +259,7 @@ def _source(latent: Any) -> Any:
         raise NotReproducibleError(
             "The recipe holds the sha256 of some styles alone; they were too large for it."
         )
-    return {"ws": latent["ws"]}
+    return {name: value for name, value in latent.items() if name != "ws_sha256"}
 
 
 def _validated(schema: type[Any], fields: dict[str, Any]) -> Any:

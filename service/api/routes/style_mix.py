@@ -20,7 +20,7 @@ from service.api.answers.formats import (
     negotiated,
     too_many,
 )
-from service.api.answers.recipes import bounded, latent_part
+from service.api.answers.recipes import bounded, latent_part, transform_part
 from service.api.answers.rendering import Picture, render_image, render_json, render_zip
 from service.api.answers.signatures import signer_for
 from service.api.calls.execution import execute
@@ -28,7 +28,7 @@ from service.api.context import services_of
 from service.api.errors.problems import invalid_field
 from service.api.openapi.generators import STYLE_MIX_DOCS
 from service.api.requests.body import read_json
-from service.api.requests.latents import layers_for, sources_for
+from service.api.requests.latents import layers_for, sources_for, transform_of
 from service.api.requests.models import find_model
 from service.api.schemas.mixing import StyleMixRequest
 from service.cards import Generator
@@ -38,7 +38,7 @@ from service.images.signing import Signer
 from service.latents import mix
 from service.operations.work import Task, TimedImages
 from service.settings import Settings
-from service.synthesis import Latent, Noise, window_of
+from service.synthesis import Latent, Noise, Transform, window_of
 
 router = APIRouter(tags=["generate"])
 
@@ -126,6 +126,7 @@ def mixing(request: Request, body: StyleMixRequest, *, grid_format: ImageFormat 
         sources_for(model, body, body.columns, "columns"),
         layers_for(model, body.layers),
         body.noise,
+        transform_of(model, body),
     )
     if grid_format is not None:
         extra = 1 if body.headers else 0
@@ -138,9 +139,10 @@ def mixing(request: Request, body: StyleMixRequest, *, grid_format: ImageFormat 
         synthesizer = services_of(request).synthesizer
         ws = (await synthesizer.map(model, [*plan.rows, *plan.columns], queue, deadline)).ws
         of_rows, of_columns = ws[: len(plan.rows)], ws[len(plan.rows) :]
-        latents = [Latent(ws=mix(row, column, plan.layers)) for row in of_rows for column in of_columns]
+        styles = [mix(row, column, plan.layers) for row in of_rows for column in of_columns]
         if grid_format is not None and body.headers:
-            latents += [Latent(ws=row) for row in ws]
+            styles += list(ws)
+        latents = [Latent(ws=one, transform=plan.transform) for one in styles]
         made = await synthesizer.render_all(model, latents, body.noise, queue, deadline)
         return Mixed(made, plan)
 
@@ -156,6 +158,7 @@ class _Plan:
     columns: Sequence[Latent]
     layers: Sequence[int]
     noise: Noise
+    transform: Transform
 
     def recipe(self, rows: Sequence[Latent], columns: Sequence[Latent]) -> dict[str, Any]:
         return bounded(
@@ -167,6 +170,7 @@ class _Plan:
                 "layers": list(self.layers),
                 "rows": [latent_part(self.model, latent) for latent in rows],
                 "columns": [latent_part(self.model, latent) for latent in columns],
+                **transform_part(self.transform),
             }
         )
 

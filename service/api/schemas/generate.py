@@ -12,12 +12,14 @@ from service.api.schemas.latents import (
     MODEL,
     NOISE,
     QUALITY,
+    ROTATION,
     TRUNCATION,
     WS,
     InDigits,
-    LatentFields,
     Noise,
+    PictureFields,
     Quality,
+    Rotation,
     Seed,
     Truncation,
     WsValue,
@@ -28,7 +30,7 @@ from service.latents import MAX_SEED
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class GenerateRequest(LatentFields):
+class GenerateRequest(PictureFields):
     """Which images to make: `seeds`, `seed` and `n` for a run of consecutive ones, or `ws`."""
 
     model: str = Field(min_length=1, max_length=64, description=MODEL, examples=["terrain"])
@@ -103,6 +105,12 @@ class ImageQuery(BaseModel):
     quality: Annotated[Quality, InDigits] | None = Field(None, description=QUALITY)
     edits: Annotated[str, Field(max_length=2000)] | None = Field(
         None, description="amounts along the model's directions, such as `direction-01:2.5,direction-03:-1`"
+    )
+    rotation: Rotation | None = Field(None, description=ROTATION)
+    translation: Annotated[str, Field(max_length=100)] | None = Field(
+        None,
+        description="two numbers from -10 to 10, such as `0.25,-0.1`: how far the picture is moved to the "
+        "right and down, as fractions of its side; for models whose card names it in `transforms`",
     )
     digest: Digest | None = Field(
         None, description="the model's digest: pins the model, so that the answer may be cached for ever"

@@ -12,6 +12,9 @@ from service.latents import MAX_SEED
 _DIGITS = re.compile(r"0|[1-9][0-9]*")
 _LONGEST_NAME = 200
 _LARGEST_AMOUNT = 100.0
+# Ten times around, and ten images away.
+_LARGEST_ROTATION = 3600.0
+_LARGEST_TRANSLATION = 10.0
 
 
 def _in_digits(text: Any) -> Any:
@@ -27,6 +30,9 @@ Truncation = Annotated[float, Field(ge=-2.0, le=2.0, allow_inf_nan=False)]
 Label = Annotated[int, Field(ge=0)] | Annotated[str, Field(max_length=_LONGEST_NAME)]
 Amount = Annotated[float, Field(ge=-_LARGEST_AMOUNT, le=_LARGEST_AMOUNT, allow_inf_nan=False)]
 Edits = Annotated[dict[Annotated[str, Field(max_length=_LONGEST_NAME)], Amount], Field(max_length=64)]
+Rotation = Annotated[float, Field(ge=-_LARGEST_ROTATION, le=_LARGEST_ROTATION, allow_inf_nan=False)]
+Offset = Annotated[float, Field(ge=-_LARGEST_TRANSLATION, le=_LARGEST_TRANSLATION, allow_inf_nan=False)]
+Translation = Annotated[list[Offset], Field(min_length=2, max_length=2)]
 Noise = Literal["const", "none"] | Seed
 Quality = Annotated[int, Field(ge=1, le=100)]
 # Fails fast: a megabyte of wrong numbers would otherwise cost a second of error messages. The lengths, far
@@ -40,6 +46,12 @@ CUTOFF = "an integer from 0 to the model's num_ws: only so many first layers are
 NOISE = "`const` (the model's own), `none`, or an integer from 0 to 4294967295 that seeds fresh noise"
 LABEL = "index or name of one of the model's classes"
 EDITS = 'amount by name of one of the model\'s directions, such as `{"direction-01": 2.5}`; see its card'
+_TRANSFORMED = "; for models whose card names it in `transforms`, as StyleGAN3's do"
+ROTATION = f"a number from -3600 to 3600: degrees by which the picture is turned{_TRANSFORMED}"
+TRANSLATION = (
+    "two numbers from -10 to 10, [x, y]: how far the picture is moved to the right and down, as fractions of "
+    f"its side{_TRANSFORMED}"
+)
 WS = (
     "styles that an earlier call returned, instead of seeds: base64 of num_ws × w_dim little-endian float32 "
     "values, or nested lists"
@@ -60,6 +72,19 @@ class LatentFields(BaseModel):
     edits: Edits | None = Field(None, description=EDITS)
 
 
+class TransformFields(BaseModel):
+    """How the picture is turned and moved, whatever its styles."""
+
+    model_config = STRICT
+
+    rotation: Rotation | None = Field(None, description=ROTATION, examples=[30.0])
+    translation: Translation | None = Field(None, description=TRANSLATION, examples=[[0.25, -0.1]])
+
+
+class PictureFields(LatentFields, TransformFields):
+    """What decides an image besides its seed, and noise."""
+
+
 class LatentSource(LatentFields):
     """One latent: a seed with what goes with it, or styles. What is left out is as in the request itself."""
 
@@ -71,3 +96,7 @@ class LatentSource(LatentFields):
         if (self.seed is None) == (self.ws is None):
             raise ValueError("give either `seed` or `ws`")
         return self
+
+
+class Keyframe(LatentSource, TransformFields):
+    """A latent and how its picture is turned and moved."""

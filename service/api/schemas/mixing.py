@@ -10,15 +10,18 @@ from service.api.schemas.latents import (
     MODEL,
     NOISE,
     QUALITY,
+    Keyframe,
     LatentFields,
     LatentSource,
     Noise,
+    PictureFields,
     Quality,
     Seed,
 )
 from service.latents import Easing
 
 _SOURCE = "a seed, or an object with `seed` or `ws` and, if they differ, truncation, label and edits"
+_KEYFRAME = f"{_SOURCE}, and how the picture is turned and moved there, `rotation` and `translation`"
 _EASING = "`linear`, `ease-in`, `ease-out` or `ease-in-out`: how fast each segment is passed through"
 _SPACE = "`w`: straight between styles, or `z`: along the arc between latents"
 _LOOP = "true to return to the first keyframe, without showing it twice"
@@ -30,6 +33,7 @@ FASTEST: Final = 60
 
 SourceOrSeed = Seed | LatentSource
 Sources = Annotated[list[SourceOrSeed], Field(fail_fast=True)]
+Keyframes = Annotated[list[Seed | Keyframe], Field(fail_fast=True)]
 Layers = (
     Literal["coarse", "middle", "fine"]
     | Annotated[list[Literal["coarse", "middle", "fine"] | Annotated[int, Field(ge=0)]], Field(min_length=1)]
@@ -37,12 +41,12 @@ Layers = (
 FrameFormat = Literal["png", "jpeg", "webp"]
 
 
-class InterpolateRequest(LatentFields):
+class InterpolateRequest(PictureFields):
     """A path through the latents of a generator, as an animation."""
 
     model: str = Field(min_length=1, max_length=64, description=MODEL, examples=["terrain"])
-    keyframes: Sources = Field(
-        min_length=2, max_length=1000, description=f"what the path leads through: {_SOURCE}"
+    keyframes: Keyframes = Field(
+        min_length=2, max_length=1000, description=f"what the path leads through: {_KEYFRAME}"
     )
     frames: int = Field(60, ge=2, description="an integer of at least 2: frames of the whole animation")
     space: Literal["w", "z"] = Field("w", description=_SPACE)
@@ -72,7 +76,7 @@ class InterpolateRequest(LatentFields):
     )
 
 
-class StyleMixRequest(LatentFields):
+class StyleMixRequest(PictureFields):
     """A grid of style mixing: rows give the structure, columns the chosen layers."""
 
     model: str = Field(min_length=1, max_length=64, description=MODEL, examples=["terrain"])
