@@ -8,16 +8,22 @@ from typing import Any, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from training.directions import Directions, sefa
-from training.export.exportable import FLOATS, Arrays, Exportable, Product, Run, batch_size
+from training.export.exportable import FLOATS, Arrays, Exportable, Graph, Product, Run, batch_size
 from training.export.fold import fold_batch_norms
 from training.export.golden import golden_hashes
-from training.export.graphs import MappingGraph, SynthesisGraph
+from training.export.graphs import TRANSFORMS, MappingGraph, MovableSynthesisGraph, SynthesisGraph
 from training.export.seeded_noise import seeded_noise
 from training.export.triton_entry import TensorSpec
-from training.families.base import Deployable, GeneratorNetwork, MappingHalf, SynthesisHalf
+from training.families.base import (
+    Deployable,
+    GeneratorNetwork,
+    MappingHalf,
+    MovableSynthesis,
+    SynthesisHalf,
+)
 from training.networks.stylegan2 import Generator as StyleGAN2Generator
 from training.pixels import to_uint8
 
@@ -58,12 +64,14 @@ def generator_product(deployable: Deployable) -> Product:
         "layer_groups": layer_groups(g.num_ws),
         "directions": direction_cards(directions) if directions else [],
     }
+    if isinstance(network.synthesis, MovableSynthesis):
+        card["transforms"] = list(TRANSFORMS)
     if not g.c_dim:
         card["classes"] = []  # whatever the dataset has: the model cannot be asked for one
 
     def measure(runs: Sequence[Run], runtime: str) -> dict[str, Any]:
         mapping, synthesis = runs
-        return {"golden": golden_hashes(mapping, synthesis, models[0].inputs, runtime)}
+        return {"golden": golden_hashes(mapping, synthesis, models[0].inputs, models[1].inputs, runtime)}
 
     return Product(models, card, measure)
 
@@ -138,8 +146,12 @@ def mapping_model(network: GeneratorNetwork, directions: Directions | None = Non
 
 
 def synthesis_model(network: GeneratorNetwork) -> Exportable:
-    """From ws and a choice of noise to images, compared before and after rounding to UINT8."""
+    """From ws and a choice of noise, and of a view if there is one, to images.
+
+    They are compared before and after rounding to UINT8.
+    """
     g, synthesis = network.mapping, network.synthesis
+    movable = isinstance(synthesis, MovableSynthesis)
 
     def draw_cases() -> list[Arrays]:
         rng = np.random.RandomState(0)
@@ -149,40 +161,50 @@ def synthesis_model(network: GeneratorNetwork) -> Exportable:
     def styles(n: int, rng: np.random.RandomState) -> Arrays:
         z = torch.from_numpy(rng.randn(n, g.z_dim).astype(np.float32))
         label = torch.from_numpy(random_labels(n, g.c_dim, rng)) if g.c_dim else None
-        return {
+        inputs: Arrays = {
             "ws": np.ascontiguousarray(g.ws(z, label).numpy()),
             "noise_gain": rng.uniform(0, 1, (n, 1)).astype(np.float32),
             "noise_seed": np.where(rng.rand(n, 1) < 0.3, -1, rng.randint(0, 2**53, (n, 1))),
         }
+        if movable:
+            inputs["rotation"] = rng.uniform(-180, 180, (n, 1)).astype(np.float32)
+            inputs["translation"] = rng.uniform(-0.5, 0.5, (n, 2)).astype(np.float32)
+        return inputs
 
     @torch.no_grad()
     def reference(inputs: Arrays) -> Arrays:
-        images = []
-        constant = synthesis.constant_noise()
-        resolutions = [layer.shape[-1] for layer in constant]
-        for ws, gain, seed in zip(*inputs.values(), strict=True):
-            noise = constant
-            if seed[0] >= 0 and resolutions:
-                noise = seeded_noise(torch.from_numpy(seed[None]), resolutions)
-            images.append(synthesis(torch.from_numpy(ws[None]), [layer * float(gain[0]) for layer in noise]))
-        floats = torch.cat(images).permute(0, 2, 3, 1)
+        samples = (
+            {k: torch.from_numpy(v[i : i + 1]) for k, v in inputs.items()} for i in range(batch_size(inputs))
+        )
+        floats = torch.cat([image(sample) for sample in samples]).permute(0, 2, 3, 1)
         return {"images": to_uint8(floats).numpy(), FLOATS: floats.numpy()}
 
+    def image(sample: dict[str, Tensor]) -> Tensor:
+        if isinstance(synthesis, MovableSynthesis):
+            return synthesis.moved(sample["ws"], sample["rotation"], sample["translation"])
+        noise = synthesis.constant_noise()
+        if int(sample["noise_seed"]) >= 0 and noise:
+            noise = seeded_noise(sample["noise_seed"], [layer.shape[-1] for layer in noise])
+        return synthesis(sample["ws"], [layer * float(sample["noise_gain"]) for layer in noise])
+
+    inputs = [
+        _ws(g),
+        TensorSpec("noise_gain", "TYPE_FP32", (1,)),
+        TensorSpec("noise_seed", "TYPE_INT64", (1,), zero=True),
+    ]
+    if movable:
+        inputs += [TensorSpec(name, "TYPE_FP32", (width,), zero=True) for name, width in TRANSFORMS.items()]
     side = synthesis.resolution
-    folded = cast(SynthesisHalf, fold_batch_norms(cast(nn.Module, synthesis)))
-    return Exportable(
-        "synthesis",
-        SynthesisGraph(folded),
-        [
-            _ws(g),
-            TensorSpec("noise_gain", "TYPE_FP32", (1,)),
-            TensorSpec("noise_seed", "TYPE_INT64", (1,), zero=True),
-        ],
-        [TensorSpec("images", "TYPE_UINT8", (side, side, 3))],
-        MAX_BATCH_SIZE,
-        draw_cases,
-        reference,
-    )
+    images = TensorSpec("images", "TYPE_UINT8", (side, side, 3))
+    graph = synthesis_graph(synthesis)
+    return Exportable("synthesis", graph, inputs, [images], MAX_BATCH_SIZE, draw_cases, reference)
+
+
+def synthesis_graph(synthesis: SynthesisHalf) -> Graph:
+    """The graph of a synthesis half, without what only training needs."""
+    if isinstance(synthesis, MovableSynthesis):
+        return MovableSynthesisGraph(synthesis)
+    return SynthesisGraph(cast(SynthesisHalf, fold_batch_norms(cast(nn.Module, synthesis))))
 
 
 def random_labels(n: int, c_dim: int, rng: np.random.RandomState) -> NDArray[np.float32]:

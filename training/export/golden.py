@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from training.export.exportable import Arrays, Run
+from training.export.graphs import TRANSFORMS
 from training.export.triton_entry import TensorSpec
 
 SEEDS = (0, 1, 2, 3)
@@ -24,14 +25,21 @@ _SOURCE_SIDE = 48
 
 
 def golden_hashes(
-    mapping: Run, synthesis: Run, mapping_inputs: Sequence[TensorSpec], runtime: str
+    mapping: Run,
+    synthesis: Run,
+    mapping_inputs: Sequence[TensorSpec],
+    synthesis_inputs: Sequence[TensorSpec],
+    runtime: str,
 ) -> dict[str, Any]:
     """Hashes as the service reports them, with its defaults: truncation 1, constant noise, no edits, class 0.
+
+    A model that can turn and move its images does neither.
 
     Args:
         mapping: The exported mapping.
         synthesis: The exported synthesis.
         mapping_inputs: What the mapping takes.
+        synthesis_inputs: What the synthesis takes.
         runtime: What computes both.
 
     Returns:
@@ -39,6 +47,11 @@ def golden_hashes(
         in the same version and with the same instructions of the processor.
     """
     widths = {spec.name: spec.dims[0] for spec in mapping_inputs}
+    moves: Arrays = {
+        spec.name: np.zeros((1, *spec.dims), np.float32)
+        for spec in synthesis_inputs
+        if spec.name in TRANSFORMS
+    }
     images = {}
     for seed in SEEDS:
         styles: Arrays = {
@@ -55,7 +68,7 @@ def golden_hashes(
             "noise_gain": np.ones((1, 1), np.float32),
             "noise_seed": np.full((1, 1), -1, np.int64),
         }
-        images[str(seed)] = synthesis({"ws": ws, **noise})["images"][0]
+        images[str(seed)] = synthesis({"ws": ws, **noise, **moves})["images"][0]
     return {
         **_described(images, runtime),
         "truncation": 1.0,

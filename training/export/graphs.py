@@ -9,9 +9,12 @@ from torch import Tensor, nn
 
 from training.export.exportable import Graph
 from training.export.seeded_noise import seeded_noise
-from training.families.base import MappingHalf, SynthesisHalf
+from training.families.base import MappingHalf, MovableSynthesis, SynthesisHalf
 from training.networks.mapping import truncate
 from training.pixels import to_uint8
+
+TRANSFORMS: dict[str, int] = {"rotation": 1, "translation": 2}
+"""What a synthesis that can turn and move its images takes besides ws and noise, with the width of each."""
 
 
 class MappingGraph(Graph):
@@ -87,4 +90,37 @@ class SynthesisGraph(Graph):
         gain, is_seeded = noise_gain[:, :, None, None], noise_seed[:, :, None, None] >= 0
         noise = [torch.where(is_seeded, s, c) * gain for s, c in zip(seeded, constant, strict=True)]
         images = synthesis(ws, noise).permute(0, 2, 3, 1)
+        return self.pixels(to_uint8(images), images)
+
+
+class MovableSynthesisGraph(Graph):
+    """ws and a view to UINT8 pixels, by the model contract.
+
+    The inputs of noise are kept, without any effect: no network that can be moved takes any.
+
+    Args:
+        synthesis: The synthesis network.
+    """
+
+    def __init__(self, synthesis: MovableSynthesis) -> None:
+        super().__init__()
+        self.synthesis = cast(nn.Module, synthesis)
+
+    def forward(
+        self, ws: Tensor, noise_gain: Tensor, noise_seed: Tensor, rotation: Tensor, translation: Tensor
+    ) -> Any:
+        """Synthesises images.
+
+        Args:
+            ws: [N, num_ws, w_dim] FP32.
+            noise_gain: [N, 1] FP32.
+            noise_seed: [N, 1] INT64.
+            rotation: [N, 1] FP32, degrees.
+            translation: [N, 2] FP32, fractions of the image along x and y.
+
+        Returns:
+            UINT8 pixels [N, H, W, 3], and the images they were rounded from, [N, H, W, 3] FP32, if asked for.
+        """
+        synthesis = cast(MovableSynthesis, self.synthesis)
+        images = synthesis.moved(ws, rotation, translation).permute(0, 2, 3, 1)
         return self.pixels(to_uint8(images), images)

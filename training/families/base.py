@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,18 @@ class SynthesisHalf(Protocol):
 
     def __call__(self, ws: Tensor, noise: list[Tensor] | None) -> Tensor:
         """From ws [N, num_ws, w_dim] and noise [N or 1, 1, R, R] a layer to [N, 3, H, W] in about [−1, 1]."""
+
+
+@runtime_checkable
+class MovableSynthesis(Protocol):
+    """A synthesis half that can turn and move what it draws before there are pixels."""
+
+    def moved(self, ws: Tensor, rotation: Tensor, translation: Tensor) -> Tensor:
+        """Images of ws [N, num_ws, w_dim], [N, 3, H, W], with the content turned and then moved.
+
+        `rotation` is in degrees, counter-clockwise [N, 1]; `translation` in fractions of the image, to the
+        right and down [N, 2]. They mean what `--rotate` and `--translate` of NVIDIA's `gen_images.py` mean.
+        """
 
 
 class GeneratorNetwork(Protocol):
