@@ -65,33 +65,32 @@ class Licence:
         return f"{self.name} ({uses[self.commercial_use]})" + (f", {self.url}" if self.url else "")
 
 
-def _real_esrgan(file: str) -> Licence:
-    return Licence("BSD-3-Clause", _REAL_ESRGAN, True, file)
-
+_REAL_ESRGAN_FILES: Final = {
+    "4fa0d38905f75ac06eb49a7951b426670021be3018265fd191d2125df9d682f1": "RealESRGAN_x4plus.pth",
+    "49fafd45f8fd7aa8d31ab2a22d14d91b536c34494a5cfe31eb5d89c2fa266abb": "RealESRGAN_x2plus.pth",
+    "f872d837d3c90ed2e05227bed711af5671a6fd1c9f7d7e91c911a61f155e99da": "RealESRGAN_x4plus_anime_6B.pth",
+    "8dc7edb9ac80ccdc30c3a5dca6616509367f05fbc184ad95b731f05bece96292": "realesr-general-x4v3.pth",
+    "1641f8c4464b9f097c9fdda5589273713f67cf59f3d909e0bd688f0cee269dca": "realesr-general-wdn-x4v3.pth",
+    "b8a8376811077954d82ca3fcf476f1ac3da3e8a68a4f4d71363008000a18b75d": "realesr-animevideov3.pth",
+    # The `.bin` of those that come with ncnn's build of it.
+    "713ee713b0353afaa27976f0563a64a5043bd70b9bd8936c2e26e25ebcdbcddf": "realesrgan-x4plus.bin",
+    "fe01c269cfd10cdef8e018ab66ebe750cf79c7af4d1f9c16c737e1295229bacc": "realesrgan-x4plus-anime.bin",
+    "548a36f9c3f4ab8da56cd3b13badf23968bee207b396dad14d04b830e5f2ab2d": "realesr-animevideov3-x*.bin",
+}
+_NVIDIA_FILES: Final = {
+    "a205a346e86a9ddaae702e118097d014b7b8bd719491396a162cca438f2f524c": ("ffhq.pkl", _NVIDIA_STYLEGAN2),
+    "efd9fa1f967a11b5390399a8ed512dc32e341c245fa2d4dafa6d94e96222085b": (
+        "stylegan3-t-ffhq-1024x1024.pkl",
+        _NVIDIA_STYLEGAN3,
+    ),
+}
 
 WELL_KNOWN: Final[dict[str, Licence]] = {
-    # Published releases of Real-ESRGAN.
-    "4fa0d38905f75ac06eb49a7951b426670021be3018265fd191d2125df9d682f1": _real_esrgan("RealESRGAN_x4plus.pth"),
-    "49fafd45f8fd7aa8d31ab2a22d14d91b536c34494a5cfe31eb5d89c2fa266abb": _real_esrgan("RealESRGAN_x2plus.pth"),
-    "f872d837d3c90ed2e05227bed711af5671a6fd1c9f7d7e91c911a61f155e99da": _real_esrgan(
-        "RealESRGAN_x4plus_anime_6B.pth"
-    ),
-    "8dc7edb9ac80ccdc30c3a5dca6616509367f05fbc184ad95b731f05bece96292": _real_esrgan(
-        "realesr-general-x4v3.pth"
-    ),
-    "1641f8c4464b9f097c9fdda5589273713f67cf59f3d909e0bd688f0cee269dca": _real_esrgan(
-        "realesr-general-wdn-x4v3.pth"
-    ),
-    "b8a8376811077954d82ca3fcf476f1ac3da3e8a68a4f4d71363008000a18b75d": _real_esrgan(
-        "realesr-animevideov3.pth"
-    ),
-    # NVIDIA's own, whose terms are for research and evaluation.
-    "a205a346e86a9ddaae702e118097d014b7b8bd719491396a162cca438f2f524c": Licence(
-        "LicenseRef-NVIDIA-Source-Code", _NVIDIA_STYLEGAN2, False, "ffhq.pkl (StyleGAN2-ADA)"
-    ),
-    "efd9fa1f967a11b5390399a8ed512dc32e341c245fa2d4dafa6d94e96222085b": Licence(
-        "LicenseRef-NVIDIA-Source-Code", _NVIDIA_STYLEGAN3, False, "stylegan3-t-ffhq-1024x1024.pkl"
-    ),
+    digest: Licence("BSD-3-Clause", _REAL_ESRGAN, True, file) for digest, file in _REAL_ESRGAN_FILES.items()
+} | {
+    # For research and evaluation only.
+    digest: Licence("LicenseRef-NVIDIA-Source-Code", url, False, file)
+    for digest, (file, url) in _NVIDIA_FILES.items()
 }
 """Terms of published files by sha256; of an ncnn pair, that of the `.bin`."""
 
