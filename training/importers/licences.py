@@ -32,7 +32,7 @@ _COMMERCIAL: Final = frozenset(
 )
 """SPDX identifiers of terms that allow commercial use, whatever else they ask."""
 
-_NON_COMMERCIAL: Final = re.compile(r"(^|[-_ ])(NC|non-?commercial)([-_ ]|$)", re.IGNORECASE)
+_NON_COMMERCIAL: Final = re.compile(r"\b(NC|non-?commercial)\b", re.IGNORECASE)
 
 
 class LicenceError(GantrainError):
