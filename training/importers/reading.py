@@ -1,0 +1,104 @@
+"""Reads a file of weights, whatever it is, without executing anything in it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from training.errors import GantrainError
+from training.importers.base import Container, StoredFile, UnreadableWeightsError
+from training.importers.nvidia_pickle import read_pickle
+from training.importers.safe_pickle import Budget
+from training.importers.stored_content import settle
+from training.importers.torch_file import MAGIC, read_archive, read_row
+from training.importers.window import Window
+
+MAX_BYTES = 8 * 2**30
+"""Of a file; the largest published checkpoints of these networks are a quarter of it."""
+
+_CHUNK = 2**20
+_ROW = b"\x80\x02\x8a\x0a" + MAGIC.to_bytes(10, "little") + b"."
+
+
+def read_weights(path: Path) -> StoredFile:
+    """Reads a file of weights.
+
+    What it is is seen from its first bytes. Nothing in it is executed, imported or looked up, and the memory
+    that it takes is at most a small multiple of its size.
+
+    Args:
+        path: Of torch.save, NVIDIA's StyleGAN or safetensors; or either file of an ncnn pair.
+
+    Returns:
+        What it holds.
+
+    Raises:
+        UnreadableWeightsError: If it is broken, hostile, or no file of weights.
+        UnsupportedWeightsError: If it is known, but cannot be imported.
+    """
+    try:
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            window = Window(file, 0, size)
+            container, read = _recognise(window)
+            content = settle(read(window, Budget()), size)
+            return StoredFile(path, _digest(window), size, container, content)
+    except GantrainError as error:
+        raise type(error)(f"{path} {error}") from error
+    except OSError as error:
+        raise UnreadableWeightsError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (MemoryError, RecursionError) as error:
+        raise UnreadableWeightsError(
+            f"{path} takes more memory than there is; nothing in it was executed"
+        ) from error
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Opens a file that is one: no link, no device, no pipe, and of a size that can be held.
+
+    Raises:
+        UnreadableWeightsError: If it is something else.
+        OSError: If it cannot be opened.
+    """
+    if path.is_symlink():
+        raise UnreadableWeightsError(f"is a symbolic link: name the file itself, {path.resolve()}")
+    # Not blocking, as opening a pipe would wait for somebody to write.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            raise UnreadableWeightsError("is a directory: name a file of weights in it")
+        if not stat.S_ISREG(status.st_mode):
+            raise UnreadableWeightsError("is no regular file")
+        if status.st_size == 0:
+            raise UnreadableWeightsError("is empty: fetch it again")
+        most = min(MAX_BYTES, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2)
+        if status.st_size > most:
+            raise UnreadableWeightsError(f"has {status.st_size:,} bytes; here at most {most:,} are read")
+        return os.fdopen(descriptor, "rb", buffering=0)
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _recognise(window: Window) -> tuple[Container, Callable[[Window, Budget], Any]]:
+    """What a file is, and what reads it."""
+    head = window.read(0, min(window.size, 512))
+    if head.startswith(b"PK\x03\x04"):
+        return "torch", read_archive
+    if head.startswith(_ROW):
+        return "torch-legacy", read_row
+    if head[:1] == b"\x80" and head[1:2] <= b"\x05":
+        return "nvidia-pickle", read_pickle
+    raise UnreadableWeightsError("is no file of weights that is known")
+
+
+def _digest(window: Window) -> str:
+    digest = hashlib.sha256()
+    for at in range(0, window.size, _CHUNK):
+        digest.update(window.read(at, min(_CHUNK, window.size - at)))
+    return digest.hexdigest()
