@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -32,10 +33,11 @@ from service.cli.options import (
     noise_of,
     seeds_of,
     styling_of,
+    translation_of,
 )
 
 if TYPE_CHECKING:
-    from service.client import Client
+    from service.client import Client, Latent
 
 _ANIMATIONS = {
     ".webp": "webp",
@@ -75,6 +77,23 @@ def interpolate(
     noise: Noise = "const",
     label: Label = None,
     edit: Edits = None,
+    rotate: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--rotate",
+            help="Degrees to turn the picture by: once, or once for each keyframe.",
+            show_default="0",
+        ),
+    ] = None,
+    translate: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--translate",
+            metavar="X,Y",
+            help="How far to move it, as fractions of its side: once, or once for each keyframe.",
+            show_default="0,0",
+        ),
+    ] = None,
     frame_format: Annotated[Format, typer.Option(help="Of frames in a folder or a .zip.")] = Format.png,
     quality: Quality = None,
     sign: Sign = False,
@@ -86,8 +105,9 @@ def interpolate(
 
     Single frames are written as soon as they are made; those that are there already are kept.
     """
+    seeds = seeds_of(keyframes, "--keyframes", repeats=True)
     options: dict[str, Any] = {
-        "keyframes": seeds_of(keyframes, "--keyframes", repeats=True),
+        "keyframes": _keyframes(seeds, rotate or [], [translation_of(text) for text in translate or ()]),
         "frames": frames,
         "space": space.value,
         "easing": easing.value,
@@ -116,14 +136,40 @@ def interpolate(
     print(out)
 
 
+def _keyframes(
+    seeds: Sequence[int], rotations: Sequence[float], translations: Sequence[Sequence[float]]
+) -> list[int | Latent]:
+    """Seeds, with how the picture is turned and moved at each."""
+    if not rotations and not translations:
+        return list(seeds)
+    from service.client import Latent
+
+    of_each: list[Sequence[Any]] = []
+    for option, values in (("--rotate", rotations), ("--translate", translations)):
+        if len(values) not in (0, 1, len(seeds)):
+            counts = f"{len(values)} values for {len(seeds)} keyframes"
+            raise typer.BadParameter(f"{counts}; give one, or one for each", param_hint=option)
+        of_each.append(values if len(values) == len(seeds) else [values[0] if values else None] * len(seeds))
+    return [
+        Latent(seed=seed, rotation=rotation, translation=translation)
+        for seed, rotation, translation in zip(seeds, *of_each, strict=True)
+    ]
+
+
 def _write_frames(
     client: Client, model: str, options: dict[str, Any], out: Path, *, overwrite: bool, wait: float | None
 ) -> None:
     from service.cli.progress import progress_bar
+    from service.client.call import source_json
     from service.files import write_atomically
 
     suffix = Format(options["frame_format"]).extension
-    record = {"model": model, "model_digest": client.model(model).digest, **options}
+    record = {
+        "model": model,
+        "model_digest": client.model(model).digest,
+        **options,
+        "keyframes": [source_json(keyframe) for keyframe in options["keyframes"]],
+    }
     _prepare(out, record, overwrite)
     count = cast(int, options["frames"])
     paths = [out / f"{index:05}{suffix}" for index in range(count)]

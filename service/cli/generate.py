@@ -21,7 +21,9 @@ from service.cli.options import (
     Noise,
     Overwrite,
     Quality,
+    Rotation,
     Sign,
+    Translation,
     Truncation,
     TruncationCutoff,
     Url,
@@ -29,6 +31,7 @@ from service.cli.options import (
     noise_of,
     seeds_of,
     styling_of,
+    transform_of,
     variant_of,
 )
 
@@ -63,6 +66,8 @@ def generate(
     noise: Noise = "const",
     label: Label = None,
     edit: Edits = None,
+    rotate: Rotation = None,
+    translate: Translation = None,
     format: FileFormat = Format.png,
     quality: Quality = None,
     sign: Sign = False,
@@ -81,6 +86,7 @@ def generate(
     if save_ws is not None and seeds is None:
         raise typer.BadParameter("--save-ws goes with --seeds", param_hint="--save-ws")
     styling = styling_of(truncation, truncation_cutoff, label, edit)
+    transform = transform_of(rotate, translate)
     wanted: list[int | Styles] = []
     if seeds is not None:
         wanted += seeds_of(seeds, "--seeds")
@@ -88,13 +94,14 @@ def generate(
         wanted += _read_styles(ws)
     options: dict[str, Any] = {
         **styling,
+        **transform,
         "noise": noise_of(noise),
         "format": format.name_for_calls,
         "quality": quality,
         "sign": sign,
         "wait": wait,
     }
-    name = model + variant_of(label, styling["edits"])
+    name = model + variant_of(label, styling["edits"], **transform)
     with connected(url) as client:
         if save_ws is not None and not already_there(save_ws, overwrite=overwrite):
             with writing_to(save_ws):

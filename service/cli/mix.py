@@ -20,7 +20,9 @@ from service.cli.options import (
     Noise,
     Overwrite,
     Quality,
+    Rotation,
     Sign,
+    Translation,
     Truncation,
     TruncationCutoff,
     Url,
@@ -30,6 +32,7 @@ from service.cli.options import (
     noise_of,
     seeds_of,
     styling_of,
+    transform_of,
 )
 
 
@@ -50,6 +53,8 @@ def mix(
     noise: Noise = "const",
     label: Label = None,
     edit: Edits = None,
+    rotate: Rotation = None,
+    translate: Translation = None,
     format: FileFormat = Format.png,
     quality: Quality = None,
     sign: Sign = False,
@@ -62,6 +67,7 @@ def mix(
     options: dict[str, Any] = {
         "layers": layers_of(layers),
         **styling_of(truncation, truncation_cutoff, label, edit),
+        **transform_of(rotate, translate),
         "noise": noise_of(noise),
         "quality": quality,
         "sign": sign,

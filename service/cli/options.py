@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -84,6 +84,21 @@ Label = Annotated[str | None, typer.Option(help="Class of a conditional model, b
 Edits = Annotated[
     list[str] | None,
     typer.Option("--edit", help="Amount along one of the model's directions, as NAME=AMOUNT; repeatable."),
+]
+Rotation = Annotated[
+    float | None,
+    typer.Option(
+        "--rotate", help="Degrees to turn pictures by, for models such as StyleGAN3.", show_default="0"
+    ),
+]
+Translation = Annotated[
+    str | None,
+    typer.Option(
+        "--translate",
+        metavar="X,Y",
+        help="How far pictures are moved to the right and down, as fractions of their side.",
+        show_default="0,0",
+    ),
 ]
 FileFormat = Annotated[Format, typer.Option(help="Of the files.")]
 Quality = Annotated[
@@ -166,18 +181,61 @@ def styling_of(
     }
 
 
-def variant_of(label: str | None, edits: Mapping[str, float] | None) -> str:
-    """What tells names of files of one seed apart that differ in label or edits.
+def translation_of(text: str) -> list[float]:
+    """One value of `--translate`.
+
+    Args:
+        text: As typed.
+
+    Raises:
+        typer.BadParameter: It is not two numbers.
+    """
+    try:
+        x, y = map(float, text.split(","))
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is not X,Y, such as 0.25,-0.1", param_hint="--translate"
+        ) from None
+    return [x, y]
+
+
+def transform_of(rotate: float | None, translate: str | None) -> dict[str, Any]:
+    """The options that turn and move pictures, as the client's calls take them.
+
+    Args:
+        rotate: As typed, like the other.
+        translate: X,Y.
+
+    Raises:
+        typer.BadParameter: That is not two numbers.
+    """
+    return {
+        "rotation": rotate,
+        "translation": None if translate is None else translation_of(translate),
+    }
+
+
+def variant_of(
+    label: str | None,
+    edits: Mapping[str, float] | None,
+    rotation: float | None = None,
+    translation: Sequence[float] | None = None,
+) -> str:
+    """What tells names of files of one seed apart that differ in label, edits or transform.
 
     Args:
         label: As typed.
         edits: Amount by name of a direction.
+        rotation: In degrees.
+        translation: To the right and down.
 
     Returns:
-        Empty without either.
+        Empty without any.
     """
     parts = [] if label is None else [label]
     parts += [f"{name}{amount:+g}" for name, amount in (edits or {}).items()]
+    parts += [f"rotated{rotation:+g}"] if rotation else []
+    parts += ["moved{:+g}{:+g}".format(*translation)] if translation and any(translation) else []
     return "".join(f"-{re.sub(r'[^A-Za-z0-9+.-]+', '_', part)}" for part in parts)
 
 

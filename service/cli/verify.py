@@ -23,6 +23,8 @@ _SHOWN = (
     "noise",
     "label",
     "edits",
+    "rotation",
+    "translation",
     "operation",
 )
 

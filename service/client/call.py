@@ -288,6 +288,7 @@ def source_json(source: Source) -> int | dict[str, Any]:
                 "truncation_cutoff": source.truncation_cutoff,
                 "label": source.label,
                 "edits": None if source.edits is None else dict(source.edits),
+                **transform(source.rotation, source.translation),
             }
         )
     return int(source)
@@ -316,6 +317,16 @@ def styling(
         "label": label,
         "edits": dict(edits) if edits else None,
     }
+
+
+def transform(rotation: float | None, translation: Sequence[float] | None) -> dict[str, Any]:
+    """Fields that say how a picture is turned and moved.
+
+    Args:
+        rotation: In degrees; None, like the other, leaves the picture as it is.
+        translation: To the right and down, as fractions of the image's side.
+    """
+    return {"rotation": rotation, "translation": None if translation is None else list(translation)}
 
 
 def with_self(build: Callable[..., Any]) -> inspect.Signature:

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from service.client.call import Call, ImageFormat, Noise, quoted, styling
+from service.client.call import Call, ImageFormat, Noise, quoted, styling, transform
 from service.client.results import File, GeneratedImage, Styles, file_members, file_of, styles_of
 
 _EXTENSIONS: Mapping[ImageFormat, str] = {"png": "png", "jpeg": "jpg", "webp": "webp"}
@@ -23,6 +23,8 @@ def generate(
     noise: Noise = "const",
     label: int | str | None = None,
     edits: Mapping[str, float] | None = None,
+    rotation: float | None = None,
+    translation: Sequence[float] | None = None,
     format: ImageFormat = "png",
     quality: int | None = None,
     return_ws: bool = False,
@@ -40,6 +42,8 @@ def generate(
         noise: The model's constant noise, none, or a seed for fresh noise.
         label: Class of a conditional model.
         edits: Amount by name of the model's directions.
+        rotation: Degrees by which pictures are turned, for models whose card names it in `transforms`.
+        translation: How far they are moved to the right and down, as fractions of their side; likewise.
         format: Of the files.
         quality: 1 to 100, for lossy formats.
         return_ws: Have the images' styles as well.
@@ -52,6 +56,7 @@ def generate(
     """
     body = {
         **_recipe(model, seeds, ws, truncation, truncation_cutoff, noise, label, edits),
+        **transform(rotation, translation),
         "format": format,
         "quality": quality,
         "return_ws": return_ws or None,
@@ -70,6 +75,8 @@ def sheet(
     noise: Noise = "const",
     label: int | str | None = None,
     edits: Mapping[str, float] | None = None,
+    rotation: float | None = None,
+    translation: Sequence[float] | None = None,
     format: ImageFormat = "png",
     quality: int | None = None,
     captions: bool = False,
@@ -86,6 +93,7 @@ def sheet(
     """
     body = {
         **_recipe(model, seeds, ws, truncation, truncation_cutoff, noise, label, edits),
+        **transform(rotation, translation),
         "format": format,
         "quality": quality,
         "captions": captions or None,
@@ -103,6 +111,8 @@ def image(
     noise: Noise = "const",
     label: int | str | None = None,
     edits: Mapping[str, float] | None = None,
+    rotation: float | None = None,
+    translation: Sequence[float] | None = None,
     format: ImageFormat = "png",
     quality: int | None = None,
     digest: str | None = None,
@@ -123,6 +133,8 @@ def image(
         "noise": None if noise == "const" else noise,
         "label": label,
         "edits": ",".join(f"{name}:{amount}" for name, amount in edits.items()) if edits else None,
+        "rotation": rotation,
+        "translation": None if translation is None else ",".join(map(str, translation)),
         "quality": quality,
         "digest": digest,
     }

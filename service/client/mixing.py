@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import httpx
 
-from service.client.call import Call, ImageFormat, Noise, Source, Stream, source_json, styling
+from service.client.call import Call, ImageFormat, Noise, Source, Stream, source_json, styling, transform
 from service.client.results import File, Frame, MixedImage, Styles, file_members, file_of, styles_of
 
 AnimationFormat = Literal["webp", "gif", "apng", "mp4", "zip", "sheet"]
@@ -33,6 +33,8 @@ def interpolate(
     noise: Noise = "const",
     label: int | str | None = None,
     edits: Mapping[str, float] | None = None,
+    rotation: float | None = None,
+    translation: Sequence[float] | None = None,
     format: AnimationFormat = "webp",
     frame_format: ImageFormat = "png",
     quality: int | None = None,
@@ -49,11 +51,13 @@ def interpolate(
         easing: How fast each segment is passed through.
         loop: Return to the first keyframe.
         fps: Frames a second, 1 to 60.
-        truncation: As for `generate`, like the others up to `edits`.
+        truncation: As for `generate`, like the others up to `translation`.
         truncation_cutoff: How many layers, coarsest first, are truncated; None for all.
         noise: The model's constant noise, none, or a seed for fresh noise.
         label: Class of a conditional model.
         edits: Amount by name of the model's directions.
+        rotation: Degrees by which pictures are turned, for models whose card names it in `transforms`.
+        translation: How far they are moved to the right and down, as fractions of their side; likewise.
         format: Of the animation; `zip` holds single frames, `sheet` is a filmstrip.
         frame_format: Of the frames in those two.
         quality: 1 to 100, for webp, mp4 and jpeg; webp without it is lossless.
@@ -67,6 +71,7 @@ def interpolate(
     body = {
         **_path(model, keyframes, frames, space, easing, loop),
         **styling(truncation, truncation_cutoff, noise, label, edits),
+        **transform(rotation, translation),
         "fps": fps,
         "format": format,
         "frame_format": frame_format,
@@ -89,6 +94,8 @@ def interpolate_frames(
     noise: Noise = "const",
     label: int | str | None = None,
     edits: Mapping[str, float] | None = None,
+    rotation: float | None = None,
+    translation: Sequence[float] | None = None,
     frame_format: ImageFormat = "png",
     quality: int | None = None,
     sign: bool = False,
@@ -105,6 +112,7 @@ def interpolate_frames(
     body = {
         **_path(model, keyframes, frames, space, easing, loop),
         **styling(truncation, truncation_cutoff, noise, label, edits),
+        **transform(rotation, translation),
         "frame_format": frame_format,
         "quality": quality,
         "sign": sign or None,
@@ -126,6 +134,8 @@ def style_mix(
     noise: Noise = "const",
     label: int | str | None = None,
     edits: Mapping[str, float] | None = None,
+    rotation: float | None = None,
+    translation: Sequence[float] | None = None,
     headers: bool = True,
     captions: bool = False,
     format: ImageFormat = "png",
@@ -140,11 +150,13 @@ def style_mix(
         rows: Whose structure is kept: seeds, styles, or `Latent`s.
         columns: Whose layers are taken.
         layers: Which: `coarse`, `middle`, `fine`, or a list of them and of numbers of layers.
-        truncation: As for `generate`, like the others up to `edits`.
+        truncation: As for `generate`, like the others up to `translation`.
         truncation_cutoff: How many layers, coarsest first, are truncated; None for all.
         noise: The model's constant noise, none, or a seed for fresh noise.
         label: Class of a conditional model.
         edits: Amount by name of the model's directions.
+        rotation: Degrees by which pictures are turned, for models whose card names it in `transforms`.
+        translation: How far they are moved to the right and down, as fractions of their side; likewise.
         headers: Show the unmixed images above and beside the grid.
         captions: Write seeds under the images.
         format: Of the file.
@@ -159,6 +171,7 @@ def style_mix(
     body = {
         **_crossing(model, rows, columns, layers),
         **styling(truncation, truncation_cutoff, noise, label, edits),
+        **transform(rotation, translation),
         "headers": None if headers else False,
         "captions": captions or None,
         "format": format,
@@ -179,6 +192,8 @@ def style_mix_images(
     noise: Noise = "const",
     label: int | str | None = None,
     edits: Mapping[str, float] | None = None,
+    rotation: float | None = None,
+    translation: Sequence[float] | None = None,
     format: ImageFormat = "png",
     quality: int | None = None,
     sign: bool = False,
@@ -193,6 +208,7 @@ def style_mix_images(
     body = {
         **_crossing(model, rows, columns, layers),
         **styling(truncation, truncation_cutoff, noise, label, edits),
+        **transform(rotation, translation),
         "format": format,
         "quality": quality,
         "sign": sign or None,

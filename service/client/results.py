@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -63,11 +63,13 @@ class Latent:
 
     Attributes:
         seed: Either a seed,
-        ws: or styles, which nothing else goes with.
+        ws: or styles, which nothing else goes with but a transform.
         truncation: As for `Client.generate`; like the others left to the call if None.
         truncation_cutoff: How many layers, coarsest first, are truncated.
         label: Class of a conditional model.
         edits: Amount by name of the model's directions.
+        rotation: Of keyframes, like the next, and for models whose card names it in `transforms`: in degrees.
+        translation: To the right and down, as fractions of the image's side.
     """
 
     seed: int | None = None
@@ -76,6 +78,8 @@ class Latent:
     truncation_cutoff: int | None = None
     label: int | str | None = None
     edits: Mapping[str, float] | None = None
+    rotation: float | None = None
+    translation: Sequence[float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,8 @@ from typer.testing import CliRunner
 
 from service.cli import app
 from tests.gateway_process import GatewayProcess
+from tests.toy_oracle import toy_pixels
+from tests.triton_process import TritonProcess
 
 Run = Callable[[str], tuple[int, str, str]]
 
@@ -72,6 +74,30 @@ def test_styles_go_to_a_file_and_come_back(run: Run) -> None:
         np.testing.assert_array_equal(pixels(original), pixels(again))
 
 
+def test_pictures_are_turned_and_moved(run: Run, triton: TritonProcess) -> None:
+    command = "generate --model my-stylegan3 --seeds 7 --rotate 30 --translate -0.25,0.5 --out out"
+    assert run(command)[:2] == (0, "1 image in out\n")
+    moved = toy_pixels(triton.repository, 7, name="my-stylegan3", rotation=30, translation=[-0.25, 0.5])
+    np.testing.assert_array_equal(pixels("out/my-stylegan3-rotated+30-moved-0.25+0.5-seed0007.png"), moved)
+    assert (
+        run("mix --model my-stylegan3 --rows 7 --columns 7 --rotate 30 --translate -0.25,0.5 --out g")[0] == 0
+    )
+    np.testing.assert_array_equal(pixels("g/my-stylegan3-row0007-column0007.png"), moved)
+
+
+def test_a_picture_that_turns(run: Run, triton: TritonProcess) -> None:
+    turn = (
+        "interpolate --model my-stylegan3 --keyframes 7,7 --frames 3 --rotate 0 --rotate 180 --translate 1,0"
+    )
+    for _ in range(2):
+        assert run(f"{turn} --out frames")[0] == 0
+    halfway = toy_pixels(triton.repository, 7, name="my-stylegan3", rotation=90, translation=[1, 0])
+    np.testing.assert_array_equal(pixels("frames/00001.png"), halfway)
+    code, _, errors = run(f"{turn} --rotate 270 --out more")
+    assert code == 2
+    assert "3 values for 2 keyframes" in " ".join(errors.replace("│", " ").split())
+
+
 def test_wrong_options_of_generate(run: Run) -> None:
     Path("none.npy").write_bytes(b"none")
     np.save("flat.npy", np.zeros(4, np.float32))
@@ -81,6 +107,8 @@ def test_wrong_options_of_generate(run: Run) -> None:
         ("--seeds 1 --edit direction-01", "not NAME=AMOUNT"),
         ("--ws none.npy", "none.npy is no .npy file"),
         ("--ws flat.npy", "flat.npy holds no styles"),
+        ("--seeds 1 --translate 1", "not X,Y"),
+        ("--seeds 1 --rotate 1", "rotation: the model takes no rotation"),
         ("--seeds 1 --edit nothing=1", "edits.nothing: no such direction (accepted: direction-01, "),
     ):
         code, _, errors = run(f"generate --model terrain --out out {options}")

@@ -89,6 +89,21 @@ def test_paths_and_mixtures(both: Both) -> None:
     assert both.style_mix("terrain", [1, 2], [3], headers=False).media_type == "image/png"
 
 
+def test_pictures_that_turn_and_move(both: Both) -> None:
+    moved: dict[str, Any] = {"rotation": 30, "translation": (0.25, -0.5)}
+    (image,) = both.generate("my-stylegan3", [7], **moved)
+    assert both.image("my-stylegan3", 7, **moved).pixels_sha256 == image.pixels_sha256
+    assert both.sheet("my-stylegan3", [7], **moved).pixels_sha256 == image.pixels_sha256
+    (crossed,) = both.style_mix_images("my-stylegan3", [7], [7], **moved)
+    assert crossed.pixels_sha256 == image.pixels_sha256
+    keyframes = [7, Latent(seed=7, rotation=90, translation=[0, 0])]
+    strip = both.interpolate("my-stylegan3", keyframes, frames=2, format="sheet", **moved)
+    with Image.open(io.BytesIO(strip.bytes)) as pictures:
+        last = np.asarray(pictures)[:, -16:]
+    expected = both.image("my-stylegan3", 7, rotation=90).pixels_sha256
+    assert hashlib.sha256(last.tobytes()).hexdigest() == expected
+
+
 def test_frames_as_they_are_made(gateway: GatewayProcess) -> None:
     async def frames() -> list:
         async with (

@@ -35,7 +35,7 @@ OF_THE_CALL = ("instance", "request_id")
 
 
 def write_models(path: Path) -> Path:
-    write_toy_repository(path)
+    write_toy_repository(path, transforms=True)
     write_toy_image_model(path, "large", 3)
     write_toy_image_model(path, "draw", resolution=32)
     write_toy_image_model(path, "whole", 2, receptive_radius=None, tileable=False, max_size=64)
@@ -146,7 +146,7 @@ def test_images_are_those_of_the_endpoint(
     [
         {},
         {"truncation": 0.6, "truncation_cutoff": 2, "format": "jpeg", "quality": 70},
-        {"noise": 5, "format": "webp"},
+        {"noise": 5, "format": "webp", "rotation": 30, "translation": [0.25, -0.5]},
     ],
 )
 def test_seeds_are_those_of_single_calls(

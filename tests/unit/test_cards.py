@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from tritonclient.grpc import model_config_pb2
 
+from service.api.answers.model_headers import headers_of
 from service.cards import (
     CardError,
     Translator,
@@ -106,6 +107,47 @@ def test_a_card_that_does_not_fit_its_graph(field: str, value: object) -> None:
     synthesis = read_triton_model(config("synthesis", **{field: value}), "1")
     with pytest.raises(CardError, match=field):
         join_generator(mapping, synthesis)
+
+
+def test_transforms_are_those_that_card_and_graph_name() -> None:
+    mapping = read_triton_model(config("mapping"), "1")
+    synthesis = config("synthesis", transforms=["rotation", "translation"])
+    synthesis.input.add(name="translation", data_type=FP32, dims=[2])
+    with pytest.raises(CardError, match="`transforms` are"):
+        join_generator(mapping, read_triton_model(synthesis, "1"))
+    synthesis.input.add(name="rotation", data_type=FP32, dims=[1])
+    generator = join_generator(mapping, read_triton_model(synthesis, "1"))
+    assert generator.transforms == ("rotation", "translation")
+    synthesis.input[-1].dims[:] = [2]
+    with pytest.raises(CardError, match=r"`rotation` is \[2\], not \[1\]"):
+        join_generator(mapping, read_triton_model(synthesis, "1"))
+    with pytest.raises(CardError, match="`transforms` are"):
+        join_generator(mapping, read_triton_model(config("synthesis", transforms=["rotation"]), "1"))
+
+
+@pytest.mark.parametrize(
+    ("said", "notice"),
+    [
+        ({}, None),
+        ({"licence": "MIT", "commercial_use": True}, None),
+        ({"licence": "unknown", "commercial_use": None}, None),
+        (
+            {"licence": "CC-BY-NC-4.0", "commercial_use": False},
+            "Not for commercial use: its weights are under CC-BY-NC-4.0.",
+        ),
+    ],
+)
+def test_a_licence_that_forbids_commercial_use_is_said(said: dict[str, Any], notice: str | None) -> None:
+    halves = (read_triton_model(config(role, **said), "1") for role in ("mapping", "synthesis"))
+    assert join_generator(*halves).card.get("notice") == notice
+
+
+@pytest.mark.parametrize(
+    "url", ["javascript:alert(1)", "https://x/>; rel=next", "https://x/\r\na: b", 7, None]
+)
+def test_no_link_to_what_is_no_web_address(url: object) -> None:
+    halves = (read_triton_model(config(role, licence_url=url), "1") for role in ("mapping", "synthesis"))
+    assert set(headers_of(join_generator(*halves))) == {"x-model", "x-model-digest"}
 
 
 SIZES = {

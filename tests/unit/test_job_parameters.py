@@ -21,6 +21,7 @@ VALID: list[tuple[str, dict[str, Any]]] = [
         {"truncation": 0.7, "truncation_cutoff": 4, "noise": 9, "label": "7", "edits": {"a": 2.5}},
     ),
     ("generate", {"noise": "none", "label": 3, "format": "webp", "quality": 80}),
+    ("generate", {"rotation": 30.5, "translation": [0.25, -0.5]}),
 ]
 
 

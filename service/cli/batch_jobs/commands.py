@@ -20,13 +20,16 @@ from service.cli.options import (
     Noise,
     Overwrite,
     Quality,
+    Rotation,
     Sign,
+    Translation,
     Truncation,
     TruncationCutoff,
     Url,
     noise_of,
     seeds_of,
     styling_of,
+    transform_of,
     variant_of,
 )
 from service.cli.uploads import AlphaOption, FitOption, FrameNumber, KeepExif
@@ -271,6 +274,8 @@ def generate(
     noise: Noise = "const",
     label: Label = None,
     edit: Edits = None,
+    rotate: Rotation = None,
+    translate: Translation = None,
     format: FileFormat = Format.png,
     quality: Quality = None,
     sign: Sign = False,
@@ -296,14 +301,17 @@ def generate(
 
     wanted = seeds_of(seeds, "--seeds")
     styling = styling_of(truncation, truncation_cutoff, label, edit)
+    transform = transform_of(rotate, translate)
     parameters = {
         **styling,
+        **transform,
         "noise": None if noise == "const" else noise_of(noise),
         "format": format.name_for_calls,
         "quality": quality,
         "sign": sign or None,
     }
-    name = f"{model}{variant_of(label, styling['edits'])}".replace("{", "{{").replace("}", "}}")
+    variant = variant_of(label, styling["edits"], **transform)
+    name = f"{model}{variant}".replace("{", "{{").replace("}", "}}")
     pattern = naming or f"{name}-seed{{seed:04}}.{{ext}}"
     folder = _folder(out, "OUT")
 
