@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from training.families.translation import GeneratorConfig, build_generator
+from training.networks.antialias import UP_TAPS, Downsample, Upsample, binomial
 from training.networks.dropout import Dropout
 from training.networks.initialization import init_normal
 from training.networks.norms import BatchNorm2d, normalise_by_image
@@ -36,7 +38,7 @@ def test_canonical_sizes(build, size):
         assert millions(build()) == size
 
 
-@pytest.mark.parametrize("norm", ["batch", "instance", "none"])
+@pytest.mark.parametrize("norm", ["batch", "instance", "instance-affine", "none"])
 @pytest.mark.parametrize(
     "build",
     [
@@ -44,6 +46,7 @@ def test_canonical_sizes(build, size):
         lambda norm: UNet(6, 4, norm=norm),
         lambda norm: ResNet(1, 4, 2, norm),
         lambda norm: ResNet(1, 4, 0, norm, dropout=0.5),
+        lambda norm: ResNet(1, 4, 2, norm, antialias_down=True, antialias_up=True),
     ],
 )
 def test_generators_keep_every_size_they_promise(build, norm):
@@ -134,3 +137,30 @@ class TestBatchNorm:
         x = torch.randn(3, 3, 8, 8)
         expected = torch.cat([network(image[None]) for image in x])
         torch.testing.assert_close(served(x), expected, atol=1e-5, rtol=1e-5)
+
+
+class TestAntiAliasing:
+    def test_halving_blurs_before_pixels_are_dropped(self):
+        x = torch.zeros(1, 2, 8, 8)
+        x[0, 0, 4, 4] = 16.0
+        y = Downsample(2)(x)
+        assert y.shape == (1, 2, 4, 4)
+        assert y[0, 0, 2, 2] == 4.0  # ½ · ½
+        assert not y[0, 1].any()
+        checks = torch.full((6, 6), -1.0)
+        checks[::2, ::2] = checks[1::2, 1::2] = 1.0
+        torch.testing.assert_close(
+            Downsample(1)(checks[None, None]), torch.zeros(1, 1, 3, 3)
+        )  # the alias is gone
+
+    def test_doubling_is_the_transposed_binomial_filter(self):
+        x = torch.randn(2, 3, 5, 7)
+        kernel = binomial(UP_TAPS, gain=4.0).repeat(3, 1, 1, 1)
+        padded = nn.functional.pad(x, (1, 1, 1, 1), mode="replicate")
+        expected = nn.functional.conv_transpose2d(padded, kernel, stride=2, padding=3, groups=3)
+        torch.testing.assert_close(Upsample(3)(x), expected, atol=1e-6, rtol=1e-6)
+
+    def test_a_configuration_asks_for_it(self):
+        config = GeneratorConfig(network="resnet", blocks=1, channels=4, antialias=True)
+        layers = [type(layer) for layer in build_generator(config).layers]
+        assert (layers.count(Downsample), layers.count(Upsample)) == (2, 2)

@@ -38,6 +38,7 @@ class GeneratorConfig(Section):
     num_downs: int = Field(8, ge=2, le=10, description="unet: halvings down to the bottleneck.")
     blocks: int = Field(9, gt=0, description="resnet: residual blocks.")
     downs: int = Field(2, ge=0, le=4, description="resnet: halvings before the blocks.")
+    antialias: bool = Field(False, description="resnet: resamples by filters, as CUT does, not by strides.")
     norm: NormName = Field("batch", description="Normalisation layers.")
     dropout: float = Field(0.5, ge=0, lt=1, description="Share of units dropped in inner layers.")
 
@@ -83,7 +84,15 @@ def build_generator(config: GeneratorConfig) -> UNet | ResNet:
     c = config
     if c.network == "unet":
         return UNet(c.num_downs, c.channels, c.channel_max, c.norm, c.dropout)
-    return ResNet(c.blocks, c.channels, c.downs, c.norm, c.dropout)
+    return ResNet(
+        c.blocks,
+        c.channels,
+        c.downs,
+        c.norm,
+        c.dropout,
+        antialias_down=c.antialias,
+        antialias_up=c.antialias,
+    )
 
 
 def build_discriminator(config: DiscriminatorConfig, in_channels: int) -> PatchGAN:
@@ -148,7 +157,7 @@ def policies(config: GeneratorConfig, test_time: TestTime) -> dict[str, Any]:
             "Batch normalisation by the statistics of each image alone, as in the Pix2Pix paper (section "
             "3.3) with a test batch of one."
         )
-    elif config.norm == "instance":
+    elif config.norm.startswith("instance"):
         normalisation = "Instance normalisation, by the statistics of each image, in training as in use."
     else:
         normalisation = "None."

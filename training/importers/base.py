@@ -127,6 +127,7 @@ class Recognised:
         hyperparameters: All of the architecture, inferred from the file, in the order to be shown.
         parameters: Numbers in the weights that will be used.
         build: Makes the network.
+        variants: Other ways to use the same weights, by name; `build` is one of them where there are any.
     """
 
     format: str
@@ -137,6 +138,20 @@ class Recognised:
     hyperparameters: Mapping[str, Any]
     parameters: int
     build: Callable[[], Imported]
+    variants: Mapping[str, Callable[[], Imported]] = field(default_factory=dict)
+
+    def building(self, variant: str | None) -> Callable[[], Imported]:
+        """What makes the network, in a variant.
+
+        Raises:
+            UnsupportedWeightsError: If there is no such variant.
+        """
+        if variant is None:
+            return self.build
+        if variant not in self.variants:
+            known = ", ".join(self.variants) or "it has none"
+            raise UnsupportedWeightsError(f"{self.title} has no variant {variant!r}: {known}")
+        return self.variants[variant]
 
 
 class WeightFormat(ABC):

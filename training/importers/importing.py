@@ -107,6 +107,7 @@ def import_weights(
     *,
     name: str,
     title: str | None = None,
+    variant: str | None = None,
     formats: Sequence[Format] = ("onnx",),
     overwrite: bool = False,
     out: Path | None = None,
@@ -121,6 +122,7 @@ def import_weights(
         repository: Triton's model repository; made if missing.
         name: Public name of the model.
         title: What it makes, for people; by default what it was found to be.
+        variant: One of `recognised.variants`; None is the usual one.
         formats: As `export_deployables` takes them.
         overwrite: Whether models of the name are replaced.
         out: Folder for the report and the picture; None writes neither.
@@ -131,6 +133,7 @@ def import_weights(
 
     Raises:
         ModelNameError: If the name cannot be one.
+        UnsupportedWeightsError: If there is no such variant.
         ProofError: If our network is not that of the file.
         ParityError: If an exported file is not our network.
         ModelExistsError: If a model exists and `overwrite` is false.
@@ -139,7 +142,7 @@ def import_weights(
     roles = [f"{name}-{role}" if role else name for role in ROLES[recognised.kind]]
     check_names(repository, roles, overwrite=overwrite)  # before minutes of work
     progress("building the network")
-    imported = recognised.build()
+    imported = recognised.building(variant)()
     proof = prove(imported, recognised.kind, progress)
     deployable = Deployable(name, title or recognised.title, imported.network, card=dict(imported.card))
     card: dict[str, Any] = {

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from training.importers.base import Recognised, StoredFile, UnsupportedWeightsError, WeightFormat
+from training.importers.cut import CUT
+from training.importers.cyclegan_pix2pix import CycleGANPix2Pix
 
-FORMATS: tuple[WeightFormat, ...] = ()
+FORMATS: tuple[WeightFormat, ...] = (CycleGANPix2Pix(), CUT())
 """In the order they are tried; no file should be of two."""
 
 

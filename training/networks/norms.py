@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-NormName = Literal["batch", "instance", "none"]
+NormName = Literal["batch", "instance", "instance-affine", "none"]
 
 
 class BatchNorm2d(nn.BatchNorm2d):
@@ -67,15 +67,16 @@ class _SumOverProcesses(torch.autograd.Function):
 
 
 def norm_layer(name: NormName, channels: int) -> list[nn.Module]:
-    """The layer of a name, or nothing: batch normalisation, or instance normalisation without parameters.
+    """The layer of a name, or nothing: batch normalisation, or instance normalisation.
 
-    Source of the latter: Ulyanov et al. (2016), equation 4; as in CycleGAN it neither scales nor shifts.
+    Source of the latter: Ulyanov et al. (2016), equation 4; as in CycleGAN `instance` neither scales nor
+    shifts.
     """
     if name == "batch":
         return [BatchNorm2d(channels)]
-    if name == "instance":
-        return [nn.InstanceNorm2d(channels)]
-    return []
+    if name == "none":
+        return []
+    return [nn.InstanceNorm2d(channels, affine=name == "instance-affine")]
 
 
 def has_bias(name: NormName) -> bool:
@@ -83,7 +84,25 @@ def has_bias(name: NormName) -> bool:
     return name != "batch"
 
 
-@torch.no_grad()
+class ImageNorm2d(nn.InstanceNorm2d):
+    """Batch normalisation of each image by its own statistics, which is that of a batch of one.
+
+    Args:
+        trained: The layer as it was trained.
+
+    Attributes:
+        trained: The same, alone in a tuple: no part of the network, but kept for those who want its averages.
+    """
+
+    @torch.no_grad()
+    def __init__(self, trained: nn.BatchNorm2d) -> None:
+        super().__init__(trained.num_features, eps=trained.eps, affine=True)
+        self.weight.copy_(trained.weight)
+        self.bias.copy_(trained.bias)
+        self.to(trained.weight.device).train(trained.training)
+        self.trained = (trained,)
+
+
 def normalise_by_image(network: nn.Module) -> None:
     """Lets every batch normalisation of a network normalise each image by its own statistics.
 
@@ -92,7 +111,4 @@ def normalise_by_image(network: nn.Module) -> None:
     for parent in list(network.modules()):
         for name, layer in parent.named_children():
             if isinstance(layer, nn.BatchNorm2d):
-                instance = nn.InstanceNorm2d(layer.num_features, eps=layer.eps, affine=True)
-                instance.weight.copy_(layer.weight)
-                instance.bias.copy_(layer.bias)
-                setattr(parent, name, instance.to(layer.weight.device).train(layer.training))
+                setattr(parent, name, ImageNorm2d(layer))

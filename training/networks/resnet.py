@@ -3,13 +3,15 @@
 Sources: Johnson et al., "Perceptual Losses for Real-Time Style Transfer and Super-Resolution" (ECCV 2016),
 supplement; Zhu et al., "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks"
 (ICCV 2017), section 7.2: c7s1-64, d128, d256, six blocks R256 for 128 × 128 pixels or nine for 256 × 256,
-u128, u64, c7s1-3, reflection padding.
+u128, u64, c7s1-3, reflection padding. Park et al., "Contrastive Learning for Unpaired Image-to-Image
+Translation" (ECCV 2020), resample it without aliases.
 """
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
+from training.networks.antialias import Downsample, Upsample
 from training.networks.dropout import Dropout
 from training.networks.initialization import init_normal
 from training.networks.norms import NormName, has_bias, norm_layer
@@ -46,6 +48,8 @@ class ResNet(nn.Module):
         dropout: Share of units dropped in each residual block.
         in_channels: Channels of the input.
         out_channels: Channels of the output.
+        antialias_down: Whether halvings blur before they drop pixels, instead of a convolution with stride 2.
+        antialias_up: Whether doublings interpolate before a convolution, instead of a transposed one.
 
     Attributes:
         size_multiple: What heights and widths must be multiples of.
@@ -61,6 +65,8 @@ class ResNet(nn.Module):
         dropout: float = 0.0,
         in_channels: int = 3,
         out_channels: int = 3,
+        antialias_down: bool = False,
+        antialias_up: bool = False,
     ) -> None:
         super().__init__()
         self.size_multiple = 2**downs
@@ -71,11 +77,17 @@ class ResNet(nn.Module):
         layers: list[nn.Module] = [nn.ReflectionPad2d(3), nn.Conv2d(in_channels, channels, 7, bias=bias)]
         layers += [*norm_layer(norm, channels), nn.ReLU()]
         for i in range(downs):
-            layers.append(nn.Conv2d(widths[i], widths[i + 1], 3, 2, 1, bias=bias))
+            stride = 1 if antialias_down else 2
+            layers.append(nn.Conv2d(widths[i], widths[i + 1], 3, stride, 1, bias=bias))
             layers += [*norm_layer(norm, widths[i + 1]), nn.ReLU()]
+            if antialias_down:
+                layers.append(Downsample(widths[i + 1]))
         layers += [ResidualBlock(widths[-1], norm, dropout) for _ in range(blocks)]
         for i in range(downs, 0, -1):
-            layers.append(nn.ConvTranspose2d(widths[i], widths[i - 1], 3, 2, 1, 1, bias=bias))
+            if antialias_up:
+                layers += [Upsample(widths[i]), nn.Conv2d(widths[i], widths[i - 1], 3, 1, 1, bias=bias)]
+            else:
+                layers.append(nn.ConvTranspose2d(widths[i], widths[i - 1], 3, 2, 1, 1, bias=bias))
             layers += [*norm_layer(norm, widths[i - 1]), nn.ReLU()]
         layers += [nn.ReflectionPad2d(3), nn.Conv2d(channels, out_channels, 7), nn.Tanh()]
         self.layers = nn.Sequential(*layers)

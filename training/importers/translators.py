@@ -1,0 +1,198 @@
+"""A recognised translator: its network, how it is served, and the check by its own tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from training.families.translation import GeneratorConfig, TestTime, as_served, policies
+from training.importers.base import Imported, Recognised, Tensors, UnsupportedWeightsError
+from training.importers.translator_layouts import public_names
+from training.importers.translator_reference import StoredTranslator
+from training.importers.translator_shapes import MIN_LEVELS, check_channels
+from training.importers.translator_weights import as_ours, published, without_statistics
+from training.networks.grey import GreyTranslator
+from training.networks.norms import ImageNorm2d, NormName
+from training.networks.resnet import ResNet
+from training.networks.unet import UNet
+
+Statistics = Literal["running", "batch"]
+
+TEST_TIME: Statistics = "batch"
+"""What the public code normalises by, run as documented: without `--eval` it stays in training mode."""
+
+_EXAMPLE_SIDE = 64
+_PUBLIC_MULTIPLE = 4
+
+
+def recognised(
+    tensors: Tensors, network_class: type[ResNet | UNet], options: dict[str, Any], **about: Any
+) -> Recognised:
+    """What a file of a translator is.
+
+    Args:
+        tensors: Of the network that is wanted, under their public names.
+        network_class: Ours.
+        options: What it is to be made with.
+        about: `format`, `title`, `family` and `part` of the result.
+
+    Raises:
+        UnsupportedWeightsError: If no pictures go in or come out.
+    """
+    check_channels(options)
+    with torch.device("meta"):
+        shape = network_class(**options)
+    as_ours(shape, _used(tensors, shape, options["norm"])[0])  # so that what does not fit is known at once
+
+    def build(statistics: Statistics) -> Callable[[], Imported]:
+        return lambda: _imported(tensors, network_class, options, statistics)
+
+    variants = {}
+    if options["norm"] == "batch":
+        variants = {"running-statistics": build("running"), "image-statistics": build("batch")}
+    return Recognised(
+        kind="translator",
+        hyperparameters=options if network_class is ResNet else _without_dropout(options),
+        parameters=sum(t.numel() for name, t in tensors.items() if name.endswith((".weight", ".bias"))),
+        build=build(TEST_TIME),
+        variants=variants,
+        **about,
+    )
+
+
+def _imported(
+    tensors: Tensors, network_class: type[ResNet | UNet], options: dict[str, Any], statistics: Statistics
+) -> Imported:
+    network = network_class(**options)
+    norm = options["norm"]
+    stored, notes = _used(tensors, network, norm)
+    state, biases = as_ours(network, stored)
+    network.load_state_dict(state)
+    if biases:
+        notes.append(f"{len(biases)} convolutions have no bias in the file; theirs is zero.")
+    test_time = TestTime(statistics=statistics)
+    card = {
+        "size_multiple": network.size_multiple,
+        "min_size": network.min_size,
+        **policies(GeneratorConfig(norm=norm, dropout=options["dropout"]), test_time),
+    }
+    if isinstance(network, UNet):
+        card["dropout"] = (
+            "Off in use, so that the same image gives the same pixels. The file does not tell whether units "
+            "were dropped in training; the Pix2Pix paper (section 3.3) keeps doing so, as its only noise."
+        )
+    notes += _policy_notes(network, options, statistics)
+    served = as_served(network, test_time)
+    grey_in, grey_out = options["in_channels"] == 1, options["out_channels"] == 1
+    if grey_in or grey_out:
+        served = GreyTranslator(served, grey_in, grey_out).eval()
+        notes.append(_grey_note(grey_in, grey_out))
+    side = max(_EXAMPLE_SIDE, network.min_size)
+    reference = StoredTranslator(stored, norm, by_image=statistics == "batch")
+    return Imported(served, reference, card, notes, (side, side))
+
+
+def _used(tensors: Tensors, network: ResNet | UNet, norm: NormName) -> tuple[dict[str, Tensor], list[str]]:
+    """What is used of the tensors, in FP32, and notes on what was done to them."""
+    notes = []
+    used = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
+    if any(t.is_floating_point() and t.element_size() < 4 for t in tensors.values()):
+        notes.append("Stored in half precision; computed in FP32.")
+    if norm.startswith("instance"):
+        used, dropped = without_statistics(used, public_names(network))
+        if dropped:
+            notes.append(
+                f"{dropped} running statistics of instance normalisation are left out: files from before "
+                "October 2018 hold them, and the public code ignores them too."
+            )
+    return used, notes
+
+
+def _without_dropout(options: dict[str, Any]) -> dict[str, Any]:
+    """Hyper-parameters of a U-Net, whose file does not tell whether units were dropped."""
+    return {key: value for key, value in options.items() if key != "dropout"}
+
+
+def _policy_notes(network: nn.Module, options: dict[str, Any], statistics: Statistics) -> list[str]:
+    notes = []
+    if options["norm"] == "batch" and statistics == "batch":
+        notes.append(
+            "Batch normalisation goes by the statistics of each image, as the public test.py does without "
+            "--eval; `--variant running-statistics` takes the averages of the training, as it does with "
+            "--eval."
+        )
+    elif options["norm"] == "batch":
+        notes.append(
+            "Batch normalisation goes by the averages of the training, as the public test.py does with "
+            "--eval."
+        )
+    if options["dropout"] or isinstance(network, UNet):
+        notes.append(
+            "Dropout is off, so that the same image gives the same pixels; the public test.py leaves it on "
+            "without --eval, if the network was trained with it."
+        )
+    return notes
+
+
+def _grey_note(grey_in: bool, grey_out: bool) -> str:
+    takes, makes = ("grey" if grey else "colour" for grey in (grey_in, grey_out))
+    how = " The luma of a picture is taken (ITU-R BT.601)." if grey_in else ""
+    return f"The network takes {takes} pictures and makes {makes} ones.{how}"
+
+
+def publish_translator(network: ResNet | UNet, code: str) -> dict[str, Any]:
+    """The state dict that public code loads into such a network.
+
+    Args:
+        network: Ours, also as it is served.
+        code: Whose code, for messages.
+
+    Raises:
+        UnsupportedWeightsError: If that code cannot make such a network.
+    """
+    if isinstance(network, ResNet):
+        if network.size_multiple != _PUBLIC_MULTIPLE:
+            raise UnsupportedWeightsError(
+                f"the ResNet of {code} halves images twice before its residual blocks; this one makes them "
+                f"{network.size_multiple} times smaller"
+            )
+    else:
+        _check_unet(network, code)
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d | nn.InstanceNorm2d)]
+    if any(isinstance(m, nn.InstanceNorm2d) and m.affine and not isinstance(m, ImageNorm2d) for m in norms):
+        raise UnsupportedWeightsError(
+            f"instance normalisation of {code} neither scales nor shifts, and that of this network does"
+        )
+    tensors = published(network)
+    return tensors if norms else _without_biases(tensors, code)
+
+
+def _check_unet(network: UNet, code: str) -> None:
+    levels = len(network.down)
+    if levels < MIN_LEVELS:
+        raise UnsupportedWeightsError(
+            f"the U-Net of {code} halves images at least {MIN_LEVELS} times; this one does {levels} times "
+            "(`generator.num_downs`)"
+        )
+    convolutions = [m for m in network.down.modules() if isinstance(m, nn.Conv2d)]
+    widths = [m.out_channels for m in convolutions]
+    wanted = [widths[0] * 2 ** min(i, 3) for i in range(levels)]
+    if widths != wanted:
+        raise UnsupportedWeightsError(
+            f"the U-Net of {code} has {', '.join(map(str, wanted))} channels on its way down; this one has "
+            f"{', '.join(map(str, widths))} (`generator.channel_max`)"
+        )
+
+
+def _without_biases(tensors: dict[str, Tensor], code: str) -> dict[str, Tensor]:
+    """Where nothing is normalised, convolutions of public code have no biases, but for the last."""
+    last = "model.model.3.bias" if "model.model.3.bias" in tensors else list(tensors)[-1]
+    kept = {name: tensor for name, tensor in tensors.items() if not name.endswith(".bias") or name == last}
+    if any(tensor.any() for name, tensor in tensors.items() if name not in kept):
+        raise UnsupportedWeightsError(
+            f"without normalisation, convolutions of {code} have no biases, and those of this network have"
+        )
+    return kept
