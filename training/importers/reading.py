@@ -11,10 +11,15 @@ from typing import Any, BinaryIO
 
 from training.errors import GantrainError
 from training.importers.base import Container, StoredFile, UnreadableWeightsError
+from training.importers.ncnn_file import MAGIC as NCNN_MAGIC
+from training.importers.ncnn_file import read_ncnn
 from training.importers.nvidia_pickle import read_pickle
 from training.importers.safe_pickle import Budget
+from training.importers.safetensors_file import looks_like_safetensors, read_safetensors
 from training.importers.stored_content import settle
 from training.importers.torch_file import MAGIC, read_archive, read_row
+from training.importers.torch_tar import looks_like_tar, read_tar
+from training.importers.unknown_file import unknown_file
 from training.importers.window import Window
 
 MAX_BYTES = 8 * 2**30
@@ -27,7 +32,7 @@ _ROW = b"\x80\x02\x8a\x0a" + MAGIC.to_bytes(10, "little") + b"."
 def read_weights(path: Path) -> StoredFile:
     """Reads a file of weights.
 
-    What it is is seen from its first bytes. Nothing in it is executed, imported or looked up, and the memory
+    What it is, is seen from its first bytes. Nothing in it is executed, imported or looked up, and the memory
     that it takes is at most a small multiple of its size.
 
     Args:
@@ -44,7 +49,13 @@ def read_weights(path: Path) -> StoredFile:
         with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
             window = Window(file, 0, size)
-            container, read = _recognise(window)
+            head = window.read(0, min(window.size, 512))
+            if _is_ncnn(path, head):
+                return _read_pair(path)
+            if looks_like_safetensors(head, size):
+                tensors, metadata = read_safetensors(window)
+                return StoredFile(path, _digest(window), size, "safetensors", tensors, metadata)
+            container, read = _pickled(head, window.read(size - 1, 1))
             content = settle(read(window, Budget()), size)
             return StoredFile(path, _digest(window), size, container, content)
     except GantrainError as error:
@@ -85,16 +96,47 @@ def open_regular(path: Path) -> BinaryIO:
         raise
 
 
-def _recognise(window: Window) -> tuple[Container, Callable[[Window, Budget], Any]]:
-    """What a file is, and what reads it."""
-    head = window.read(0, min(window.size, 512))
+def _pickled(head: bytes, last: bytes) -> tuple[Container, Callable[[Window, Budget], Any]]:
+    """What a file that begins and ends so is, and what reads it."""
     if head.startswith(b"PK\x03\x04"):
         return "torch", read_archive
     if head.startswith(_ROW):
         return "torch-legacy", read_row
     if head[:1] == b"\x80" and head[1:2] <= b"\x05":
         return "nvidia-pickle", read_pickle
-    raise UnreadableWeightsError("is no file of weights that is known")
+    if head[:1] in (b"(", b"c", b"]", b"}") and last == b".":  # Of protocol 0, which has no mark.
+        return "nvidia-pickle", read_pickle
+    if looks_like_tar(head):
+        return "torch-legacy", read_tar
+    raise unknown_file(head)
+
+
+def _is_ncnn(path: Path, head: bytes) -> bool:
+    """Whether a file is one of a pair of ncnn; a `.bin` has no mark of its own, so its `.param` tells."""
+    if head.startswith(NCNN_MAGIC):
+        return True
+    if path.suffix != ".bin" or head.startswith((b"PK", b"\x80")):
+        return False
+    text = path.with_suffix(".param")
+    if not text.exists():
+        return False
+    with open_regular(text) as file:
+        return file.read(len(NCNN_MAGIC)) == NCNN_MAGIC
+
+
+def _read_pair(path: Path) -> StoredFile:
+    """Reads the files of an ncnn network, whichever of them was named."""
+    text, weights = path.with_suffix(".param"), path.with_suffix(".bin")
+    if path not in (text, weights):
+        raise UnreadableWeightsError("is a network of ncnn: give it the ending .param, and its weights .bin")
+    for other in (text, weights):
+        if not other.exists():
+            raise UnreadableWeightsError(f"is half of a network of ncnn: {other} is missing")
+    with open_regular(text) as first, open_regular(weights) as second:
+        size = os.fstat(second.fileno()).st_size
+        window = Window(second, 0, size)
+        content = read_ncnn(Window(first, 0, os.fstat(first.fileno()).st_size), window)
+        return StoredFile(path, _digest(window), size, "ncnn", content)
 
 
 def _digest(window: Window) -> str:

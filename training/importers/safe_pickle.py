@@ -120,6 +120,14 @@ class PickleReader:
                 raise refused(unknown.name)
         return result
 
+    def skip(self, size: int) -> None:
+        """Goes on behind so many bytes that are no pickle.
+
+        Raises:
+            UnreadableWeightsError: If there are fewer.
+        """
+        self._binary(size, inline=False)
+
     def _start(self) -> None:
         self._stack: list[Any] = []
         self._marks: list[int] = []
@@ -165,8 +173,8 @@ class PickleReader:
         self._budget.check()
         return str(self._take(size), encoding)
 
-    def _binary(self, size: int) -> bytes | Window:
-        if size <= INLINE_BYTES:
+    def _binary(self, size: int, *, inline: bool = True) -> bytes | Window:
+        if inline and size <= INLINE_BYTES:
             return self._take(size)
         stretch = self._window.part(self.at, size)
         self._chunk, self._base, self._next = b"", self.at + size, 0
