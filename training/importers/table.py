@@ -5,8 +5,23 @@ from __future__ import annotations
 from training.importers.base import Recognised, StoredFile, UnsupportedWeightsError, WeightFormat
 from training.importers.cut import CUT
 from training.importers.cyclegan_pix2pix import CycleGANPix2Pix
+from training.importers.esrgan import ESRGANFormat
+from training.importers.foreign_upscalers import ForeignUpscalers
+from training.importers.leftthomas_srgan import LeftthomasSRGANFormat
+from training.importers.msrresnet import MSRResNetFormat
+from training.importers.ncnn_upscalers import NcnnFormat
+from training.importers.real_esrgan_compact import CompactFormat
 
-FORMATS: tuple[WeightFormat, ...] = (CycleGANPix2Pix(), CUT())
+FORMATS: tuple[WeightFormat, ...] = (
+    NcnnFormat(),
+    CompactFormat(),
+    ESRGANFormat(),
+    MSRResNetFormat(),
+    LeftthomasSRGANFormat(),
+    CycleGANPix2Pix(),
+    CUT(),
+    ForeignUpscalers(),
+)
 """In the order they are tried; no file should be of two."""
 
 

@@ -16,17 +16,21 @@ RESIDUAL_SCALE = 0.2
 INIT_GAIN = 0.1
 """Smaller initial weights, which train deep residual networks more easily (section 3.1)."""
 
+STEPS: dict[int, tuple[int, ...]] = {1: (), 2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}
+"""How each enlargement is done, step by step."""
+
 
 class RRDBNet(nn.Module):
     """Enlarges images by dense residual blocks at low resolution, nearest neighbours and convolutions.
 
     Args:
-        scale: Enlargement, 2, 3 or 4; 4 is done in two steps of 2.
+        scale: Enlargement. After the trunk `scale · unshuffle` must be 1, 2, 3, 4 or 8; 4 and 8 are done in
+            steps of 2.
         features: Channels between blocks.
         blocks: Residual-in-residual blocks.
         growth: Channels that each convolution of a dense block adds.
         unshuffle: Side of the blocks of pixels that become channels first, so that work is done at a lower
-            resolution; Real-ESRGAN's network for scale 2 has 2.
+            resolution; Real-ESRGAN's network for scale 2 has 2, and that for scale 1 has 4.
 
     Attributes:
         scale: Enlargement.
@@ -41,7 +45,7 @@ class RRDBNet(nn.Module):
         self.size_multiple = unshuffle
         self.unshuffle = nn.PixelUnshuffle(unshuffle) if unshuffle > 1 else nn.Identity()
         # Enlargements after the trunk.
-        self.steps = {2: (2,), 3: (3,), 4: (2, 2)}[scale * unshuffle]
+        self.steps = STEPS[scale * unshuffle]
         self.conv_first = nn.Conv2d(3 * unshuffle**2, features, 3, padding=1)
         self.body = nn.Sequential(*(RRDB(features, growth) for _ in range(blocks)))
         self.conv_body = nn.Conv2d(features, features, 3, padding=1)

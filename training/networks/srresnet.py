@@ -25,10 +25,12 @@ class SRResNet(nn.Module):
     """Enlarges images by residual blocks at low resolution and sub-pixel convolutions.
 
     Args:
-        scale: Enlargement, 2, 3 or 4; 4 is done in two steps of 2.
+        scale: Enlargement, 2, 3, 4 or 8; 4 and 8 are done in steps of 2.
         features: Channels.
         blocks: Residual blocks (B).
         norm: `batch` as published; `none` keeps ranges of colours, and learns faster in short runs.
+        biased: Whether convolutions have a bias also where a normalisation brings its own.
+        squashed: Whether the output passes (tanh + 1)/2, as some published weights expect.
 
     Attributes:
         scale: Enlargement.
@@ -37,13 +39,23 @@ class SRResNet(nn.Module):
 
     size_multiple = 1
 
-    def __init__(self, scale: int = 4, features: int = 64, blocks: int = 16, norm: Norm = "batch") -> None:
+    def __init__(
+        self,
+        scale: int = 4,
+        features: int = 64,
+        blocks: int = 16,
+        norm: Norm = "batch",
+        *,
+        biased: bool = False,
+        squashed: bool = False,
+    ) -> None:
         super().__init__()
         self.scale = scale
+        self.squashed = squashed
         self.head = nn.Sequential(nn.Conv2d(3, features, 9, padding=4), nn.PReLU())
-        self.blocks = nn.Sequential(*(ResidualBlock(features, norm) for _ in range(blocks)))
-        self.end = nn.Sequential(*_conv3(features, norm))
-        steps = {2: [2], 3: [3], 4: [2, 2]}[scale]
+        self.blocks = nn.Sequential(*(ResidualBlock(features, norm, biased) for _ in range(blocks)))
+        self.end = nn.Sequential(*_conv3(features, norm, biased))
+        steps = {2: [2], 3: [3], 4: [2, 2], 8: [2, 2, 2]}[scale]
         self.up = nn.Sequential(
             *(nn.Sequential(sub_pixel_conv(features, features, r), nn.PReLU()) for r in steps)
         )
@@ -54,15 +66,17 @@ class SRResNet(nn.Module):
         x = self.head(images)  # [N, features, H, W]
         x = x + self.end(self.blocks(x))
         result: Tensor = self.tail(self.up(x))
-        return result
+        return (torch.tanh(result) + 1) / 2 if self.squashed else result
 
 
 class ResidualBlock(nn.Module):
     """conv – BN – PReLU – conv – BN, added to what came in; nothing follows the sum (Gross & Wilber 2016)."""
 
-    def __init__(self, features: int, norm: Norm) -> None:
+    def __init__(self, features: int, norm: Norm, biased: bool) -> None:
         super().__init__()
-        self.body = nn.Sequential(*_conv3(features, norm), nn.PReLU(), *_conv3(features, norm))
+        self.body = nn.Sequential(
+            *_conv3(features, norm, biased), nn.PReLU(), *_conv3(features, norm, biased)
+        )
         if norm == "none":
             with torch.no_grad():
                 for parameter in self.body[-1].parameters():
@@ -74,6 +88,7 @@ class ResidualBlock(nn.Module):
         return result
 
 
-def _conv3(features: int, norm: Norm) -> list[nn.Module]:
-    conv = nn.Conv2d(features, features, 3, padding=1, bias=norm == "none")  # BN brings its own bias
+def _conv3(features: int, norm: Norm, biased: bool) -> list[nn.Module]:
+    bias = biased or norm == "none"  # BN brings its own
+    conv = nn.Conv2d(features, features, 3, padding=1, bias=bias)
     return [conv, BatchNorm2d(features)] if norm == "batch" else [conv]

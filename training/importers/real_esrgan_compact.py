@@ -1,0 +1,158 @@
+"""The compact networks of Real-ESRGAN: `realesr-general-x4v3`, `realesr-animevideov3`, and many by others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from training.importers.base import (
+    Imported,
+    Recognised,
+    StoredFile,
+    Tensors,
+    UnsupportedWeightsError,
+    WeightFormat,
+)
+from training.importers.state_dicts import state_dict_of
+from training.importers.upscaler_weights import (
+    PARTS,
+    check_shapes,
+    count,
+    outline,
+    precision_notes,
+    upscaler_card,
+    widened,
+    width,
+    with_weights,
+)
+from training.networks.compact import LEAKY_SLOPE, Activation, CompactNet
+
+_LEAKY = "leakyrelu"
+
+
+class CompactFormat(WeightFormat):
+    """Networks of plain convolutions at low resolution, with activations between them."""
+
+    name = "real-esrgan-compact"
+    title = "Real-ESRGAN's compact networks (SRVGG)"
+
+    def recognise(self, stored: StoredFile, part: str | None) -> Recognised | None:
+        """Finds convolutions at even places and, unless activations learn nothing, slopes at odd ones.
+
+        A file without slopes does not say whether its activations are ReLU or leaky ReLU: the former unless
+        the part ends in `+leakyrelu`, as in `params+leakyrelu`.
+        """
+        wanted, _, activation = (part or "").partition("+")
+        found = state_dict_of(stored, PARTS, wanted or None)
+        if found is None:
+            return None
+        part_name, tensors = found
+        if not _is_compact(tensors):
+            return None
+        if activation not in ("", _LEAKY):
+            raise UnsupportedWeightsError(
+                f"{stored.path}: after `+` a part may say `{_LEAKY}` and nothing else"
+            )
+        return recognise_compact(stored.path, tensors, part_name, self.name, leaky=activation == _LEAKY)
+
+    def publish(self, network: nn.Module) -> dict[str, Any] | None:
+        """`{'params_ema': …}` as Real-ESRGAN's network loads it."""
+        if not isinstance(network, CompactNet):
+            return None
+        return {"params_ema": {name: t.detach().clone() for name, t in network.state_dict().items()}}
+
+
+def _is_compact(tensors: Tensors) -> bool:
+    """Whether all is `body.<number>.<weight or bias>`, beginning with a convolution."""
+    first = tensors.get("body.0.weight")
+    names = [name.split(".") for name in tensors]
+    numbered = all(n[0] == "body" and len(n) == 3 and n[1].isdecimal() for n in names)
+    return first is not None and first.ndim == 4 and numbered
+
+
+def recognise_compact(path: Path, tensors: Tensors, part: str, name: str, *, leaky: bool) -> Recognised:
+    """What a network is, from the tensors of its `body`.
+
+    Raises:
+        UnsupportedWeightsError: If it is a variant that cannot be imported.
+    """
+    last = max(int(key.split(".")[1]) for key in tensors)
+    blocks = last // 2 - 1
+    features, channels = width(tensors, "body.0.weight", 0), width(tensors, "body.0.weight", 1)
+    made = width(tensors, f"body.{last}.weight", 0)
+    scale = math.isqrt(made // 3)
+    if channels != 3 or made != 3 * scale**2 or blocks < 0 or last % 2:
+        raise UnsupportedWeightsError(
+            f"{path} (compact network) makes {made} channels of {channels}; one that makes 3·scale² of 3 can "
+            "be imported"
+        )
+    activation: Activation = "prelu" if "body.1.weight" in tensors else "leakyrelu" if leaky else "relu"
+    if leaky and activation == "prelu":
+        raise UnsupportedWeightsError(f"{path} has learnt slopes: leave `+{_LEAKY}` away")
+
+    def make() -> nn.Module:
+        return CompactNet(scale, features, blocks, activation)
+
+    title = f"compact upscaler ×{scale}, {blocks} convolutions"
+    blank = outline(make)
+    names = {key: key for key in blank.state_dict()}
+    check_shapes(path, title, tensors, blank, names)
+
+    def build() -> Imported:
+        plain = widened(tensors)
+        notes = precision_notes(tensors)
+        if activation == "relu":
+            notes.append(
+                "the file does not say whether activations are ReLU or leaky ReLU; ReLU was assumed: for the "
+                f"other, import it with --part {part}+{_LEAKY}"
+            )
+        return Imported(
+            with_weights(make, tensors, names),
+            lambda x: reference(plain, last, scale, activation, x),
+            upscaler_card(
+                scale,
+                f"compact VGG-style, {blocks} convolutions of {features}",
+                max(features, 3 * scale**2),
+            ),
+            notes,
+        )
+
+    hyperparameters: Mapping[str, Any] = {
+        "scale": scale,
+        "features": features,
+        "blocks": blocks,
+        "activation": activation,
+    }
+    return Recognised(name, title, "upscaler", "srgan", part, hyperparameters, count(tensors), build)
+
+
+@torch.no_grad()
+def reference(tensors: Tensors, last: int, scale: int, activation: Activation, x: Tensor) -> Tensor:
+    """Convolutions, activations, pixels of channels, and the image itself by nearest neighbours.
+
+    Args:
+        tensors: Under their own names.
+        last: Number of the last convolution.
+        scale: Enlargement.
+        activation: What stands between convolutions.
+        x: [N, 3, H, W] in [0, 1].
+
+    Returns:
+        [N, 3, scale·H, scale·W].
+    """
+    image = x
+    for i in range(0, last + 1, 2):
+        x = F.conv2d(x, tensors[f"body.{i}.weight"], tensors[f"body.{i}.bias"], padding=1)
+        if i < last:
+            fixed = torch.tensor(0.0 if activation == "relu" else LEAKY_SLOPE)
+            slope = tensors[f"body.{i + 1}.weight"][:, None, None] if activation == "prelu" else fixed
+            x = x.clamp(min=0) + slope * x.clamp(max=0)
+    n, _, h, w = x.shape
+    cells = x.reshape(n, 3, scale, scale, h, w).permute(0, 1, 4, 2, 5, 3).reshape(n, 3, scale * h, scale * w)
+    return cells + image.repeat_interleave(scale, 2).repeat_interleave(scale, 3)

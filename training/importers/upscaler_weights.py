@@ -1,0 +1,130 @@
+"""What the formats of upscalers share: shapes that must agree, weights taken over, what a card says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from training.importers.base import Tensors, UnsupportedWeightsError
+
+PARTS = ("params_ema", "params", "state_dict", "model", "G_ema", "g_ema", "G", "g")
+"""Parts of a file that may hold an upscaler, the averaged one first."""
+
+_PIECE_BYTES = 2**28
+"""What one layer's output may take of an image that is computed in one piece: 256 MiB."""
+_LARGEST = 1024
+_SMALLEST = 64
+
+
+def count_while(present: Callable[[int], bool]) -> int:
+    """The first number, from 0, that is not there."""
+    n = 0
+    while present(n):
+        n += 1
+    return n
+
+
+def width(tensors: Tensors, name: str, axis: int) -> int:
+    """Length of an axis of a convolution's weights, [out, in, k, k].
+
+    Raises:
+        UnsupportedWeightsError: If there is no such tensor, or of another shape.
+    """
+    tensor = tensors.get(name)
+    if tensor is None or tensor.ndim != 4:
+        raise UnsupportedWeightsError(f"{name!r} is missing, or not the weights of a convolution")
+    return int(tensor.shape[axis])
+
+
+def check_shapes(
+    path: Path, title: str, tensors: Tensors, network: nn.Module, names: Mapping[str, str]
+) -> None:
+    """Compares what a file holds with what a network of ours takes.
+
+    Args:
+        path: The file, for messages.
+        title: What it was found to be, for messages.
+        tensors: Under their own names.
+        network: Of any device, `meta` for instance.
+        names: What each tensor of the network is called in the file.
+
+    Raises:
+        UnsupportedWeightsError: If a tensor is missing, left over or of another shape, or one that is not of
+            floating point where the network's is.
+    """
+    for ours, tensor in network.state_dict().items():
+        theirs = tensors.get(names[ours])
+        if theirs is None:
+            raise UnsupportedWeightsError(f"{path} is not quite a {title}: it lacks {names[ours]!r}")
+        if theirs.shape != tensor.shape or theirs.is_floating_point() != tensor.is_floating_point():
+            raise UnsupportedWeightsError(
+                f"{path} is not quite a {title}: {names[ours]!r} is {list(theirs.shape)}, not "
+                f"{list(tensor.shape)}"
+            )
+    left = sorted(tensors.keys() - {names[ours] for ours in network.state_dict()})
+    if left:
+        raise UnsupportedWeightsError(
+            f"{path} is not quite a {title}: it also has {', '.join(map(repr, left[:3]))}"
+            f"{', …' if len(left) > 3 else ''}, which is of a variant that cannot be imported"
+        )
+
+
+def outline(make: Callable[[], nn.Module]) -> nn.Module:
+    """A network without memory for its weights, to know names and shapes by."""
+    with torch.device("meta"):
+        return make()
+
+
+def with_weights(make: Callable[[], nn.Module], tensors: Tensors, names: Mapping[str, str]) -> nn.Module:
+    """A network of ours with the weights of a file, in FP32, in evaluation mode.
+
+    Args:
+        make: Makes it with any weights.
+        tensors: Of the file, whose shapes have been compared.
+        names: What each tensor of the network is called in the file.
+    """
+    network = outline(make)
+    weights = {
+        ours: tensors[names[ours]].to(like.dtype, copy=True) for ours, like in network.state_dict().items()
+    }
+    network.load_state_dict(weights, assign=True)
+    for name, buffer in network.named_buffers():
+        if buffer.is_meta:
+            raise RuntimeError(f"buffer {name!r} of {type(network).__name__} is in no file")
+    return network.eval().requires_grad_(False)
+
+
+def widened(tensors: Tensors) -> dict[str, Tensor]:
+    """Weights in FP32, which every reference forward pass computes in; what is no float as it is."""
+    return {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
+
+
+def precision_notes(tensors: Tensors) -> list[str]:
+    """Says so if weights are stored in less than FP32."""
+    stored = {str(t.dtype).removeprefix("torch.") for t in tensors.values() if t.is_floating_point()}
+    less = sorted(stored - {"float32"})
+    return [f"weights are stored as {', '.join(less)}, and computed as float32"] if less else []
+
+
+def count(tensors: Tensors) -> int:
+    """Numbers in weights, statistics included."""
+    return sum(t.numel() for t in tensors.values() if t.is_floating_point())
+
+
+def upscaler_card(scale: int, architecture: str, pixels: int) -> dict[str, Any]:
+    """What an upscaler's card says.
+
+    Args:
+        scale: Enlargement.
+        architecture: In words.
+        pixels: Numbers that the largest layer makes of one input pixel, from which the largest side follows
+            that is computed in one piece.
+    """
+    side = _SMALLEST
+    while side < _LARGEST and 4 * pixels * (2 * side) ** 2 <= _PIECE_BYTES:
+        side *= 2
+    return {"scale": scale, "architecture": architecture, "max_size": side}
