@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from training.importers import commands
 from training.memory import keep_freed_memory
 from training.terminal import clear_errors, console
 
@@ -322,3 +323,8 @@ def export(
     for folder in folders:
         size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) / 2**20
         console.print(f"{folder}: {size:.1f} MiB, equal to PyTorch")
+
+
+app.command(name="import")(commands.import_)
+app.command(name="inspect")(commands.inspect)
+app.command(name="convert")(commands.convert)

@@ -1,0 +1,240 @@
+"""`gantrain import`, `inspect` and `convert`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.table import Table
+
+from training.terminal import clear_errors, console
+
+if TYPE_CHECKING:
+    from training.importers.base import Recognised, StoredFile
+    from training.importers.importing import ImportReport
+    from training.importers.licences import Licence
+
+WeightsFile = Annotated[
+    Path,
+    typer.Argument(help="A file of weights: .pkl, .pt, .pth, .safetensors, or .param/.bin of ncnn."),
+]
+Part = Annotated[
+    str | None,
+    typer.Option(
+        "--part",
+        help="Which network of the file, such as G or params; by default the averaged one.",
+        show_default=False,
+    ),
+]
+
+
+def import_(
+    file: WeightsFile,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", help="Public name of the model; made of the file's name if not given."),
+    ] = None,
+    title: Annotated[str | None, typer.Option(help="What it makes, for people.", show_default=False)] = None,
+    part: Part = None,
+    licence: Annotated[
+        str | None,
+        typer.Option(
+            help="Terms of the weights, best as SPDX identifier, such as MIT or CC-BY-NC-4.0; those of "
+            "well-known files are known, otherwise you are asked.",
+            show_default=False,
+        ),
+    ] = None,
+    licence_url: Annotated[
+        str | None, typer.Option(help="Where the terms are to be read.", show_default=False)
+    ] = None,
+    commercial_use: Annotated[
+        bool | None,
+        typer.Option(
+            "--commercial-use/--no-commercial-use",
+            help="Whether the terms allow it; known of common identifiers.",
+            show_default=False,
+        ),
+    ] = None,
+    repository: Annotated[Path, typer.Option(help="Triton's model repository.")] = Path("model_repository"),
+    file_format: Annotated[
+        Literal["onnx", "torchscript", "both"],
+        typer.Option("--format", help="What the graphs are written as."),
+    ] = "onnx",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder of the report and the picture; imports/<name> if not given."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace models of this name.")] = False,
+) -> None:
+    """Serve somebody else's checkpoint: recognise, convert, prove, export. Nothing in the file is executed.
+
+    Examples: gantrain import stylegan3-t-ffhq-1024x1024.pkl --name faces
+    · gantrain import latest_net_G_A.pth --name horse-to-zebra --licence BSD-2-Clause
+    · gantrain import RealESRGAN_x4plus.pth --name photo-real-x4
+    """
+    with clear_errors():
+        from training.importers.importing import check_name, import_weights, name_from
+
+        name = name or name_from(file)
+        check_name(name)
+        stored, recognised = _look(file, part)
+        console.print(f"{file.name} is a {recognised.title} ({recognised.format})", markup=False)
+        terms = _terms(stored, licence, licence_url, commercial_use)
+        with console.status("importing…") as status:
+            report = import_weights(
+                stored,
+                recognised,
+                terms,
+                repository,
+                name=name,
+                title=title,
+                formats=("onnx", "torchscript") if file_format == "both" else (file_format,),
+                overwrite=overwrite,
+                out=out or Path("imports") / name,
+                progress=lambda text: status.update(f"{text}…"),
+            )
+    _print_report(report, out or Path("imports") / name)
+
+
+def inspect(
+    file: WeightsFile,
+    part: Part = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
+) -> None:
+    """Say what a file of weights is, and what would be made of it, without executing anything in it.
+
+    Examples: gantrain inspect network-snapshot-025000.pkl · gantrain inspect G.pth --json
+    """
+    with clear_errors():
+        stored, recognised = _look(file, part)
+    from training.importers.importing import name_from, origin
+    from training.importers.licences import WELL_KNOWN
+
+    terms = WELL_KNOWN.get(stored.sha256)
+    if as_json:
+        typer.echo(
+            json.dumps(
+                {
+                    **origin(stored, recognised),
+                    "container": stored.container,
+                    "bytes": stored.size,
+                    "title": recognised.title,
+                    "kind": recognised.kind,
+                    "family": recognised.family,
+                    "parameters": recognised.parameters,
+                    "hyperparameters": dict(recognised.hyperparameters),
+                    "licence": None if terms is None else terms.card(),
+                },
+                indent=2,
+                ensure_ascii=False,
+                default=str,
+            )
+        )
+        return
+    from training.export.export import ROLES
+
+    name = name_from(file)
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_row("file", f"{file.name}, {stored.size / 2**20:.1f} MiB, {stored.container}")
+    table.add_row("sha256", stored.sha256)
+    table.add_row("is", f"{recognised.title}")
+    table.add_row("format", recognised.format + (f", part {recognised.part}" if recognised.part else ""))
+    table.add_row("parameters", f"{recognised.parameters:,}")
+    for key, value in recognised.hyperparameters.items():
+        table.add_row(f"  {key}", str(value))
+    table.add_row("licence", terms.text() if terms else "not known: you will be asked for it")
+    models = [f"{name}-{role}" if role else name for role in ROLES[recognised.kind]]
+    table.add_row("becomes", f"{recognised.kind} {name} (Triton: {', '.join(models)})")
+    table.add_row("with", f"gantrain import {file} --name {name}")
+    console.print(table, highlight=False, markup=False)
+
+
+def convert(
+    source: Annotated[
+        Path, typer.Argument(help="Folder of a run, one of its checkpoints, or a file that can be imported.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", help="What to write: .pt, .pth or .safetensors; or a folder.")
+    ],
+    to: Annotated[
+        str | None,
+        typer.Option("--to", help="The layout, where there is a choice; `?` lists those there are."),
+    ] = None,
+    part: Part = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+) -> None:
+    """Write weights as the original code stores them, and check that they read back.
+
+    Examples: gantrain convert runs/terrain --to rosinality-stylegan2 --out terrain.pt
+    · gantrain convert runs/satellite-to-relief --out latest_net_G.pth
+    """
+    with clear_errors():
+        from training.importers import converting
+
+        with console.status("reading…"):
+            found = converting.read_source(source, part)
+        if to == "?":
+            for name, network in found.networks:
+                typer.echo(f"{name}: {', '.join(converting.formats_for(network)) or 'none'}")
+            return
+        into_folder = len(found.networks) > 1 or out.is_dir() or not out.suffix
+        for name, network in found.networks:
+            path = out / f"{name}.pth" if into_folder else out
+            if path.exists() and not overwrite:
+                raise converting.ConversionError(f"{path} exists; --overwrite replaces it")
+            with console.status(f"writing {path}…"):
+                written = converting.convert(name, network, found.kind, to, path)
+            size = path.stat().st_size / 2**20
+            console.print(f"{path}: {size:.1f} MiB, {written}, reads back the same", markup=False)
+
+
+def _look(file: Path, part: str | None) -> tuple[StoredFile, Recognised]:
+    from training.importers.reading import read_weights
+    from training.importers.table import recognise
+
+    with console.status(f"reading {file.name}…"):
+        stored = read_weights(file)
+        return stored, recognise(stored, part)
+
+
+def _terms(stored: StoredFile, name: str | None, url: str | None, commercial_use: bool | None) -> Licence:
+    from training.importers.licences import WELL_KNOWN, LicenceError, given
+
+    known = WELL_KNOWN.get(stored.sha256)
+    if name is not None:
+        return given(name, url, commercial_use)
+    if known is not None:
+        console.print(f"licence of {known.file}: {known.text()}", highlight=False, markup=False)
+        return known
+    if sys.stdin.isatty():
+        console.print(
+            "Under what terms are these weights used? An SPDX identifier is best: MIT, CC-BY-NC-4.0, …",
+            highlight=False,
+        )
+        return given(typer.prompt("licence", err=True), url, commercial_use)
+    raise LicenceError(
+        f"the terms of {stored.path.name} are not known: say them with --licence, such as "
+        "--licence CC-BY-NC-4.0, or --licence unknown"
+    )
+
+
+def _print_report(report: ImportReport, out: Path) -> None:
+    proof = report.proof
+    for note in report.notes:
+        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+    console.print(
+        f"against the stored weights ({proof.cases}): {1 - proof.differing_pixels:.3%} of pixels equal, at "
+        f"most {proof.max_level_error} level off, floats within {proof.max_abs_error:.1e}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+    for folder in report.folders:
+        size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) / 2**20
+        console.print(f"{folder}: {size:.1f} MiB, equal to PyTorch", highlight=False, markup=False)
+    console.print(f"licence: {report.licence.text()}", highlight=False, markup=False, soft_wrap=True)
+    made = "report and picture" if report.samples else "report"
+    console.print(f"{made} in {out}; load it with: ganserve load {report.name}", markup=False)
