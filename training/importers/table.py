@@ -10,9 +10,13 @@ from training.importers.foreign_upscalers import ForeignUpscalers
 from training.importers.leftthomas_srgan import LeftthomasSRGANFormat
 from training.importers.msrresnet import MSRResNetFormat
 from training.importers.ncnn_upscalers import NcnnFormat
+from training.importers.nvidia_stylegan2 import NvidiaStyleGAN2
 from training.importers.real_esrgan_compact import CompactFormat
+from training.importers.rosinality_stylegan2 import RosinalityStyleGAN2
 
 FORMATS: tuple[WeightFormat, ...] = (
+    NvidiaStyleGAN2(),
+    RosinalityStyleGAN2(),
     NcnnFormat(),
     CompactFormat(),
     ESRGANFormat(),
