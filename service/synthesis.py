@@ -31,7 +31,7 @@ class Transform:
     """How the picture of a generator that can do so is turned and moved (Karras et al. 2021, section 3.1).
 
     Attributes:
-        rotation: In degrees.
+        rotation: In degrees, counter-clockwise.
         translation: To the right and down, as fractions of the image's side.
     """
 

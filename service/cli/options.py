@@ -88,7 +88,9 @@ Edits = Annotated[
 Rotation = Annotated[
     float | None,
     typer.Option(
-        "--rotate", help="Degrees to turn pictures by, for models such as StyleGAN3.", show_default="0"
+        "--rotate",
+        help="Degrees to turn pictures by, counter-clockwise.",
+        show_default="0",
     ),
 ]
 Translation = Annotated[
@@ -96,7 +98,7 @@ Translation = Annotated[
     typer.Option(
         "--translate",
         metavar="X,Y",
-        help="How far pictures are moved to the right and down, as fractions of their side.",
+        help="How far to move pictures to the right and down, as fractions of their side.",
         show_default="0,0",
     ),
 ]

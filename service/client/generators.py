@@ -42,8 +42,9 @@ def generate(
         noise: The model's constant noise, none, or a seed for fresh noise.
         label: Class of a conditional model.
         edits: Amount by name of the model's directions.
-        rotation: Degrees by which pictures are turned, for models whose card names it in `transforms`.
-        translation: How far they are moved to the right and down, as fractions of their side; likewise.
+        rotation: Degrees to turn pictures by, counter-clockwise; for models whose card names it in
+            `transforms`, like the next.
+        translation: How far to move them to the right and down, as fractions of their side.
         format: Of the files.
         quality: 1 to 100, for lossy formats.
         return_ws: Have the images' styles as well.

@@ -56,8 +56,9 @@ def interpolate(
         noise: The model's constant noise, none, or a seed for fresh noise.
         label: Class of a conditional model.
         edits: Amount by name of the model's directions.
-        rotation: Degrees by which pictures are turned, for models whose card names it in `transforms`.
-        translation: How far they are moved to the right and down, as fractions of their side; likewise.
+        rotation: Degrees to turn pictures by, counter-clockwise; for models whose card names it in
+            `transforms`, like the next.
+        translation: How far to move them to the right and down, as fractions of their side.
         format: Of the animation; `zip` holds single frames, `sheet` is a filmstrip.
         frame_format: Of the frames in those two.
         quality: 1 to 100, for webp, mp4 and jpeg; webp without it is lossless.
@@ -155,8 +156,9 @@ def style_mix(
         noise: The model's constant noise, none, or a seed for fresh noise.
         label: Class of a conditional model.
         edits: Amount by name of the model's directions.
-        rotation: Degrees by which pictures are turned, for models whose card names it in `transforms`.
-        translation: How far they are moved to the right and down, as fractions of their side; likewise.
+        rotation: Degrees to turn pictures by, counter-clockwise; for models whose card names it in
+            `transforms`, like the next.
+        translation: How far to move them to the right and down, as fractions of their side.
         headers: Show the unmixed images above and beside the grid.
         captions: Write seeds under the images.
         format: Of the file.

@@ -74,6 +74,16 @@ def test_styles_go_to_a_file_and_come_back(run: Run) -> None:
         np.testing.assert_array_equal(pixels(original), pixels(again))
 
 
+def test_licences_are_shown(run: Run) -> None:
+    table = {line.split()[0]: line for line in run("models")[1].splitlines()}
+    assert table["my-stylegan3"].endswith("LicenseRef-NVIDIA-Source-Code-License-NC (not commercial)")
+    assert table["terrain"].endswith("Apache-2.0")
+    card = run("models my-stylegan3")[1]
+    for text in ("rotation, translation", "Not for commercial use: ", "toy.pkl (toy), sha256 000000000000"):
+        assert text in card
+    assert "notice" not in run("models terrain")[1]
+
+
 def test_pictures_are_turned_and_moved(run: Run, triton: TritonProcess) -> None:
     command = "generate --model my-stylegan3 --seeds 7 --rotate 30 --translate -0.25,0.5 --out out"
     assert run(command)[:2] == (0, "1 image in out\n")

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image, ImageSequence
 
 from service.images.provenance import read_provenance
+from tests.gateway_process import GatewayProcess
 from tests.toy_oracle import toy_pixels, toy_sha256
 from tests.triton_process import TritonProcess
 
@@ -191,6 +192,12 @@ def test_the_card_says_what_can_be_asked_for_and_what_the_licence_forbids(http: 
     )
     toy = http.get("/v1/models/toy").json()
     assert not {"notice", "commercial_use", "transforms"} & set(toy)
+
+
+def test_the_log_warns_of_such_a_licence(http: httpx.Client, gateway: GatewayProcess) -> None:
+    warnings = [line for line in gateway.log().splitlines() if "not free to use" in line]
+    assert warnings
+    assert all(MODEL in line and "Not for commercial use" in line for line in warnings)
 
 
 def test_images_link_to_the_licence(http: httpx.Client) -> None:

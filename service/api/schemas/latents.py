@@ -47,7 +47,9 @@ NOISE = "`const` (the model's own), `none`, or an integer from 0 to 4294967295 t
 LABEL = "index or name of one of the model's classes"
 EDITS = 'amount by name of one of the model\'s directions, such as `{"direction-01": 2.5}`; see its card'
 _TRANSFORMED = "; for models whose card names it in `transforms`, as StyleGAN3's do"
-ROTATION = f"a number from -3600 to 3600: degrees by which the picture is turned{_TRANSFORMED}"
+ROTATION = (
+    f"a number from -3600 to 3600: degrees by which the picture is turned, counter-clockwise{_TRANSFORMED}"
+)
 TRANSLATION = (
     "two numbers from -10 to 10, [x, y]: how far the picture is moved to the right and down, as fractions of "
     f"its side{_TRANSFORMED}"
