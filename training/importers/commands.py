@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.table import Table
 
 from training.terminal import clear_errors, console
 
@@ -137,19 +137,21 @@ def inspect(
     from training.export.export import ROLES
 
     name = name_from(file)
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_row("file", f"{file.name}, {stored.size / 2**20:.1f} MiB, {stored.container}")
-    table.add_row("sha256", stored.sha256)
-    table.add_row("is", f"{recognised.title}")
-    table.add_row("format", recognised.format + (f", part {recognised.part}" if recognised.part else ""))
-    table.add_row("parameters", f"{recognised.parameters:,}")
-    for key, value in recognised.hyperparameters.items():
-        table.add_row(f"  {key}", str(value))
-    table.add_row("licence", terms.text() if terms else "not known: you will be asked for it")
     models = [f"{name}-{role}" if role else name for role in ROLES[recognised.kind]]
-    table.add_row("becomes", f"{recognised.kind} {name} (Triton: {', '.join(models)})")
-    table.add_row("with", f"gantrain import {file} --name {name}")
-    console.print(table, highlight=False, markup=False)
+    lines = [
+        ("file", f"{file.name}, {stored.size / 2**20:.1f} MiB, {stored.container}"),
+        ("sha256", stored.sha256),
+        ("is", recognised.title),
+        ("format", recognised.format + (f", part {recognised.part}" if recognised.part else "")),
+        ("parameters", f"{recognised.parameters:,}"),
+        *((f"  {key}", str(value)) for key, value in recognised.hyperparameters.items()),
+        ("licence", terms.text() if terms else "not known: you will be asked for it"),
+        ("becomes", f"{recognised.kind} {name} (in Triton: {', '.join(models)})"),
+        ("with", f"gantrain import {shlex.quote(str(file))} --name {name}"),
+    ]
+    width = max(len(key) for key, _ in lines)
+    for key, value in lines:
+        typer.echo(f"{key:{width}}  {value}")
 
 
 def convert(

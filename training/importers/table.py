@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from training.importers.base import Recognised, StoredFile, UnsupportedWeightsError, WeightFormat
+import itertools
+from collections.abc import Mapping
+from typing import Any, Final
+
+from torch import Tensor
+
+from training.importers.base import (
+    Recognised,
+    StoredFile,
+    StoredModule,
+    UnsupportedWeightsError,
+    WeightFormat,
+)
 from training.importers.cut import CUT
 from training.importers.cyclegan_pix2pix import CycleGANPix2Pix
 from training.importers.esrgan import ESRGANFormat
@@ -28,6 +40,8 @@ FORMATS: tuple[WeightFormat, ...] = (
 )
 """In the order they are tried; no file should be of two."""
 
+_NAMES_SHOWN: Final = 6
+
 
 def recognise(stored: StoredFile, part: str | None = None) -> Recognised:
     """Finds out what a file is.
@@ -46,4 +60,21 @@ def recognise(stored: StoredFile, part: str | None = None) -> Recognised:
         found = known.recognise(stored, part)
         if found is not None:
             return found
-    raise UnsupportedWeightsError(f"{stored.path} is of no format that can be imported")
+    raise UnsupportedWeightsError(
+        f"{stored.path} is of no format that can be imported. It holds {_contents(stored.content)}. "
+        f"What can be: {'; '.join(known.title for known in FORMATS)}"
+    )
+
+
+def _contents(content: Any) -> str:
+    """The first of the names in a file, with shapes, for a message."""
+    if isinstance(content, StoredModule):
+        return f"a module {content.class_name} with " + _contents(content.tensors)
+    if not isinstance(content, Mapping):
+        return f"a {type(content).__name__}"
+    shown = [
+        f"{key} {list(value.shape) if isinstance(value, Tensor) else type(value).__name__}"
+        for key, value in itertools.islice(content.items(), _NAMES_SHOWN)
+    ]
+    more = f" and {len(content) - len(shown)} more" if len(content) > len(shown) else ""
+    return (", ".join(shown) or "nothing") + more
