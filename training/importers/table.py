@@ -36,9 +36,11 @@ FORMATS: tuple[WeightFormat, ...] = (
     LeftthomasSRGANFormat(),
     CycleGANPix2Pix(),
     CUT(),
-    ForeignUpscalers(),
 )
 """In the order they are tried; no file should be of two."""
+
+REFUSED: tuple[WeightFormat, ...] = (ForeignUpscalers(),)
+"""Formats that are known so that the reason can be said why they cannot be imported; tried last."""
 
 _NAMES_SHOWN: Final = 6
 
@@ -56,7 +58,7 @@ def recognise(stored: StoredFile, part: str | None = None) -> Recognised:
     Raises:
         UnsupportedWeightsError: If no format knows it, or one knows that it cannot be imported.
     """
-    for known in FORMATS:
+    for known in FORMATS + REFUSED:
         found = known.recognise(stored, part)
         if found is not None:
             return found
