@@ -1,4 +1,4 @@
-"""The `gantrain` command: prepare · train · evaluate · export · import · inspect · convert."""
+"""The `gantrain` command: prepare · train · evaluate · export · import · inspect · convert · project."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 
 from training.importers import commands
 from training.memory import keep_freed_memory
+from training.projection.command import project
 from training.terminal import clear_errors, console
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ app = typer.Typer(
     gantrain train terrain --dataset cats-128 --name cats.
 
     With somebody else's weights:  gantrain inspect FILE  →  gantrain import FILE --name NAME.
+
+    A picture as a model would make it:  gantrain project PICTURE --model terrain.
     """,
     no_args_is_help=True,
     add_completion=False,
@@ -328,3 +331,4 @@ def export(
 app.command(name="import")(commands.import_)
 app.command(name="inspect")(commands.inspect)
 app.command(name="convert")(commands.convert)
+app.command()(project)

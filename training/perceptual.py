@@ -11,7 +11,7 @@ EfficientNet-Lite0 stands in, and the run and the model card say so.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -73,12 +73,19 @@ class VGGDistance(nn.Module):
         self.net.load_state_dict({k: weights[k] for k in mine})
         self.eval().requires_grad_(False)
 
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """What is compared of images: [N, 3, H, W] in [0, 1] → one map."""
+        return [self.net(images)]
+
+    def between(self, maps: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
+        """The distance of images whose `maps` are given, [N]."""
+        return (maps[0] - wanted[0]).abs().mean(dim=(1, 2, 3))
+
     def forward(self, images: Tensor, targets: Tensor) -> Tensor:
         """Two batches [N, 3, H, W] in [0, 1] → [N]."""
         with torch.no_grad():
-            wanted = self.net(targets)
-        difference: Tensor = self.net(images) - wanted
-        return difference.abs().mean(dim=(1, 2, 3))
+            wanted = self.maps(targets)
+        return self.between(self.maps(images), wanted)
 
 
 class EfficientNetDistance(nn.Module):
@@ -104,13 +111,17 @@ class EfficientNetDistance(nn.Module):
             maps.append(F.normalize(x.float(), dim=1, eps=1e-6))
         return maps
 
+    def between(self, maps: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
+        """The distance of images whose `maps` are given, [N]."""
+        pairs = zip(maps, wanted, strict=True)
+        per_map = [(a - b).square().sum(dim=1).mean(dim=(1, 2)) for a, b in pairs]
+        return torch.stack(per_map).mean(dim=0)
+
     def forward(self, images: Tensor, targets: Tensor) -> Tensor:
         """Two batches [N, 3, H, W] in [0, 1] → [N]."""
         with torch.no_grad():
             wanted = self.maps(targets)
-        pairs = zip(self.maps(images), wanted, strict=True)
-        per_map = [(a - b).square().sum(dim=1).mean(dim=(1, 2)) for a, b in pairs]
-        return torch.stack(per_map).mean(dim=0)
+        return self.between(self.maps(images), wanted)
 
 
 PerceptualDistance = VGGDistance | EfficientNetDistance

@@ -1,0 +1,1 @@
+"""`gantrain project`: the styles of which a generator makes a given picture."""
