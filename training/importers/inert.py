@@ -12,6 +12,9 @@ from training.importers.base import UnreadableWeightsError
 from training.importers.stored_tensors import count_of, counts_of
 from training.importers.window import Window
 
+MAX_SHOWN = 100
+"""Characters of a name in a message."""
+
 
 @dataclass(frozen=True, eq=False)
 class Known:
@@ -41,10 +44,15 @@ class UnknownName:
     is_module: bool = False
 
 
+def shown(name: str) -> str:
+    """A name of a file as messages may say it: short, and without characters that a terminal obeys."""
+    return ascii(name if len(name) <= MAX_SHOWN else f"{name[:MAX_SHOWN]}…")
+
+
 def refused(name: str) -> UnreadableWeightsError:
     """The error for a name that is not on the list."""
     return UnreadableWeightsError(
-        f"uses {name!a}, which is not on the list of what files of weights may use; nothing in it was "
+        f"uses {shown(name)}, which is not on the list of what files of weights may use; nothing in it was "
         "executed. If you trust it, load it with the code it came from and save its state_dict"
     )
 
@@ -74,7 +82,7 @@ class InertModule:
             UnreadableWeightsError: If it has one already, or this is no module's.
         """
         parts = ("_parameters", "_buffers", "_modules")
-        if type(state) is not dict or self.state is not None:
+        if not isinstance(state, dict) or self.state is not None:
             raise UnreadableWeightsError("has a module whose state is none")
         if self.kind is not None:
             if not all(isinstance(state.get(part), dict) for part in parts):
@@ -155,9 +163,10 @@ def numpy_type(code: object, *_: object) -> NumpyType:
     Raises:
         UnreadableWeightsError: If it is not of numbers or bools.
     """
-    if code not in NUMPY_CODES:
-        raise UnreadableWeightsError(f"has an array of NumPy's {code!r}; only numbers are read")
-    return NumpyType(str(code))
+    if type(code) is not str or code not in NUMPY_CODES:
+        kind = shown(code) if type(code) is str else "something"
+        raise UnreadableWeightsError(f"has an array of NumPy's {kind}; only numbers are read")
+    return NumpyType(code)
 
 
 def numpy_scalar(dtype: object, content: object) -> Any:

@@ -10,14 +10,17 @@ import torch
 from torch import Tensor
 
 from training.importers.base import UnreadableWeightsError, UnsupportedWeightsError
+from training.importers.inert import shown
 from training.importers.window import Window
 
 MAGIC = b"7767517"
 """The first line of a `.param`."""
-MAX_TEXT = 8 * 2**20
+MAX_TEXT = 2 * 2**20
 MAX_LAYERS = 100_000
 MAX_PORTS = 4_096
 """Inputs or outputs of one layer."""
+MAX_PARAMETERS = 256
+MAX_DIGITS = 32
 
 Parameter = int | float | tuple[int | float, ...]
 
@@ -107,7 +110,7 @@ def _layers(text: Window) -> list[NcnnLayer]:
         lines = text.read(0, text.size).decode("ascii").splitlines()
         if lines[0].strip() != MAGIC.decode():
             raise ValueError("no magic number")
-        count, _ = (int(number) for number in lines[1].split())
+        count, _ = (_integer(number) for number in lines[1].split())
         rows = [line.split() for line in lines[2:] if line.strip()]
         if count != len(rows) or count > MAX_LAYERS:
             raise ValueError("another number of layers")
@@ -122,16 +125,19 @@ def _layers(text: Window) -> list[NcnnLayer]:
 
 
 def _layer(row: list[str]) -> NcnnLayer:
-    inputs, outputs = int(row[2]), int(row[3])
+    inputs, outputs = _integer(row[2]), _integer(row[3])
     if not (0 <= inputs <= MAX_PORTS and 0 <= outputs <= MAX_PORTS) or len(row) < 4 + inputs + outputs:
         raise ValueError("a layer without its inputs")
-    parameters = dict(_parameter(item) for item in row[4 + inputs + outputs :])
+    items = row[4 + inputs + outputs :]
+    if len(items) > MAX_PARAMETERS:
+        raise ValueError("a layer of very many parameters")
+    parameters = dict(_parameter(item) for item in items)
     return NcnnLayer(row[0], row[1], row[4 : 4 + inputs], row[4 + inputs : 4 + inputs + outputs], parameters)
 
 
 def _parameter(item: str) -> tuple[int, Parameter]:
     key, _, value = item.partition("=")
-    number = int(key)
+    number = _integer(key)
     if number <= _ARRAY:
         values = [_number(each) for each in value.split(",")]
         if values[0] != len(values) - 1:
@@ -141,9 +147,13 @@ def _parameter(item: str) -> tuple[int, Parameter]:
 
 
 def _number(text: str) -> int | float:
-    if len(text) > 32:
+    return float(text) if "." in text or "e" in text.lower() else _integer(text)
+
+
+def _integer(text: str) -> int:
+    if len(text) > MAX_DIGITS:
         raise ValueError("a number without an end")
-    return float(text) if "." in text or "e" in text.lower() else int(text)
+    return int(text)
 
 
 class _Weights:
@@ -163,7 +173,7 @@ class _Weights:
             return {"slope": self._floats(_size(layer, 0))}
         if layer.type not in _WEIGHTLESS:
             raise UnsupportedWeightsError(
-                f"has a layer {layer.name!a} of ncnn's {layer.type!a}, which is not read"
+                f"has a layer {shown(layer.name)} of ncnn's {shown(layer.type)}, which is not read"
             )
         return {}
 
@@ -173,13 +183,15 @@ class _Weights:
         if layer.parameters.get(8, 0):
             raise _eight_bits(layer)
         if layer.parameters.get(19, 0):
-            raise UnsupportedWeightsError(f"has a layer {layer.name!a} whose weights are computed")
+            raise UnsupportedWeightsError(f"has a layer {shown(layer.name)} whose weights are computed")
         inputs = size // max(outputs * width * height, 1)
         return self._matrix(layer, (outputs, inputs, height, width), size, bias=_size(layer, 5))
 
     def _matrix(self, layer: NcnnLayer, shape: tuple[int, ...], size: int, *, bias: int) -> dict[str, Tensor]:
         if size == 0 or math.prod(shape) != size:
-            raise UnreadableWeightsError(f"has a layer {layer.name!a} of {size:,} weights for {list(shape)}")
+            raise UnreadableWeightsError(
+                f"has a layer {shown(layer.name)} of {size:,} weights for {list(shape)}"
+            )
         tensors = {"weight": self._flagged(layer, size).reshape(shape)}
         return {**tensors, "bias": self._floats(shape[0])} if bias else tensors
 
@@ -195,7 +207,7 @@ class _Weights:
             raise _eight_bits(layer)
         if flag not in _PLAIN:
             raise UnsupportedWeightsError(
-                f"has a layer {layer.name!a} whose weights are indices of a table, or that is damaged; "
+                f"has a layer {shown(layer.name)} whose weights are indices of a table, or that is damaged; "
                 "convert the network to ncnn with fp16 or fp32 weights"
             )
         return self._floats(count)
@@ -212,12 +224,12 @@ class _Weights:
 def _size(layer: NcnnLayer, key: int, default: int = 0) -> int:
     value = layer.parameters.get(key, default)
     if not isinstance(value, int) or not 0 <= value < 2**31:
-        raise UnreadableWeightsError(f"has a layer {layer.name!a} whose parameter {key} is no size")
+        raise UnreadableWeightsError(f"has a layer {shown(layer.name)} whose parameter {key} is no size")
     return value
 
 
 def _eight_bits(layer: NcnnLayer) -> UnsupportedWeightsError:
     return UnsupportedWeightsError(
-        f"has a layer {layer.name!a} of 8-bit weights: import the network it was made from, or one of fp16 "
-        "or fp32"
+        f"has a layer {shown(layer.name)} of 8-bit weights: import the network it was made from, or one of "
+        "fp16 or fp32"
     )

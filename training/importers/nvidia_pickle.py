@@ -13,6 +13,8 @@ from training.importers.stored_tensors import Storage
 from training.importers.torch_file import read_archive, read_row
 from training.importers.window import Window
 
+STORAGE_STEPS = 100
+"""What opening a file inside the pickle costs beside its own steps."""
 _ARCHIVE = b"PK\x03\x04"
 
 
@@ -33,6 +35,8 @@ def read_pickle(window: Window, budget: Budget) -> Any:
 
     def storage(content: object) -> Storage:
         """The numbers of one storage: a file of `torch.save` inside the pickle, which has no further ones."""
+        budget.steps -= STORAGE_STEPS
+        budget.check()
         inside = _window(content)
         read = read_archive if inside.read(0, min(4, inside.size)) == _ARCHIVE else read_row
         found = read(inside, budget)

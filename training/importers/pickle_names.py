@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from training.importers.base import UnreadableWeightsError, UnsupportedWeightsError
 from training.importers.inert import (
     Attributes,
@@ -25,30 +27,35 @@ from training.importers.stored_tensors import (
     pending_tensor,
 )
 
-
-def _dictionary(pairs: Any = ()) -> dict[Any, Any]:
-    """An `OrderedDict`, empty or of pairs as Python 2 wrote it; keys are text there."""
-    items = list(pairs.items()) if isinstance(pairs, dict) else [tuple(pair) for pair in pairs]
-    if not all(len(item) == 2 and type(item[0]) in (str, int) for item in items):
-        raise UnreadableWeightsError("has a dictionary whose keys are neither text nor numbers")
-    return dict(items)
+MAX_ARGUMENTS = 10
+"""Of what rebuilds a tensor."""
 
 
-def _default_dictionary(factory: object = None, pairs: Any = ()) -> dict[Any, Any]:
+def _dictionary(pairs: object = ()) -> dict[Any, Any]:
+    """An `OrderedDict`, empty or of pairs as Python 2 wrote it; a `Counter` is of a dictionary."""
+    if isinstance(pairs, dict):
+        return dict(pairs)
+    if not isinstance(pairs, list | tuple):
+        raise UnreadableWeightsError("has a dictionary that is none")
+    for pair in pairs:
+        if not isinstance(pair, list | tuple) or len(pair) != 2 or type(pair[0]) is not str:
+            raise UnreadableWeightsError("has a dictionary whose keys are no text")
+    return dict(pairs)
+
+
+def _default_dictionary(_factory: object = None, pairs: object = ()) -> dict[Any, Any]:
     return _dictionary(pairs)
 
 
-def _scalars(values: object = ()) -> list[Any]:
-    """What a set or a queue is made of."""
-    if not isinstance(values, list | tuple | set | frozenset):
+def _list(values: object = (), _longest: object = None) -> list[Any]:
+    """A queue or a set; a list, as the hashes of a set's members may be chosen to take quadratic time."""
+    if not isinstance(values, list | tuple):
         raise UnreadableWeightsError("has a set that is none")
-    if not all(each is None or type(each) in (str, int, float, bool, bytes) for each in values):
-        raise UnreadableWeightsError("has a set of other things than numbers and text")
     return list(values)
 
 
-def _queue(values: object = (), longest: object = None) -> list[Any]:
-    return list(values) if isinstance(values, list | tuple) else []
+def _attributes() -> Attributes:
+    return Attributes()
 
 
 def _path(*parts: object) -> str:
@@ -88,9 +95,9 @@ def _typed_tensor(
     dtype: object,
     *_: object,
 ) -> PendingTensor:
-    if dtype not in DTYPES.values():
+    if not isinstance(dtype, torch.dtype):
         raise UnreadableWeightsError("has a tensor of no known dtype")
-    return pending_tensor(storage, offset, size, stride, dtype)  # type: ignore[arg-type]  # checked above
+    return pending_tensor(storage, offset, size, stride, dtype)
 
 
 def _parameter(tensor: object, *_: object) -> PendingTensor:
@@ -103,7 +110,7 @@ def _of_type(function: object, kind: object, arguments: object, _state: object) 
     """A tensor with attributes of its own, which are left."""
     if not isinstance(function, Known) or function.call not in (_tensor, _typed_tensor, _parameter):
         raise UnreadableWeightsError("has a tensor of an unknown kind")
-    if not isinstance(kind, Known) or not isinstance(arguments, tuple):
+    if not isinstance(kind, Known) or not isinstance(arguments, tuple) or len(arguments) > MAX_ARGUMENTS:
         raise UnreadableWeightsError("has a tensor of an unknown kind")
     return function.call(*arguments)  # type: ignore[no-any-return]  # of the three above
 
@@ -116,7 +123,7 @@ def _persistent(meta: object) -> InertModule:
     if type(name) is not str:
         raise UnreadableWeightsError("has a module of NVIDIA's without a class")
     module = InertModule(name)
-    module.build(dict(state) if isinstance(state, dict) else state)
+    module.build(state)
     return module
 
 
@@ -146,10 +153,8 @@ NAMES: dict[str, object] = {
         "collections.OrderedDict", "collections.Counter", "builtins.dict", call=_dictionary, new=_dictionary
     ),
     **_known("collections.defaultdict", call=_default_dictionary),
-    **_known("collections.deque", call=_queue, new=_queue),
-    **_known("argparse.Namespace", "types.SimpleNamespace", call=Attributes, new=Attributes),
-    **_known("builtins.set", call=lambda values=(): set(_scalars(values))),
-    **_known("builtins.frozenset", call=lambda values=(): frozenset(_scalars(values))),
+    **_known("collections.deque", "builtins.set", "builtins.frozenset", call=_list, new=_list),
+    **_known("argparse.Namespace", "types.SimpleNamespace", call=_attributes, new=_attributes),
     **_known("builtins.object", "builtins.list", "builtins.int", "builtins.float", "copyreg._reconstructor"),
     **_known(
         *(f"{module}.{kind}" for module in ("pathlib", "pathlib._local") for kind in (
@@ -192,6 +197,6 @@ NAMES: dict[str, object] = {
     ),
     # StyleGAN.
     **_known("torch_utils.persistence._reconstruct_persistent_obj", call=_persistent),
-    **_known(*_ATTRIBUTE_DICTIONARIES, call=Attributes, new=Attributes),
+    **_known(*_ATTRIBUTE_DICTIONARIES, call=_attributes, new=_attributes),
     **dict.fromkeys(("dnnlib.tflib.network.Network", "tfutil.Network"), _TENSORFLOW),
 }  # fmt: skip

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from training.importers.base import UnreadableWeightsError
+from training.importers.base import UnreadableWeightsError, UnsupportedWeightsError
+from training.importers.byte_reader import MAX_LINE, ByteReader
 from training.importers.inert import (
     Attributes,
     InertModule,
@@ -25,13 +26,9 @@ from training.importers.window import Window
 
 MAX_STEPS = 1_000_000
 MAX_TEXT = 64 * 2**20
-MAX_ODD_KEYS = 20_000
+MAX_ODD_KEYS = 10_000
 MAX_INTEGER_BYTES = 256
-MAX_LINE = 1_000
-INLINE_BYTES = 65_536
-"""Longer byte strings stay in the file until they are needed."""
-
-_CHUNK = 65_536
+MAX_INDEX_DIGITS = 10
 _STOP = ord(".")
 _NOTHING_RAN = "; nothing in it was executed"
 
@@ -77,14 +74,18 @@ class PickleReader:
         persistent: Callable[[Any], Any] | None = None,
     ) -> None:
         """Args: where to read, what names mean, what it may cost, what makes objects of persistent ids."""
-        self._window, self._names, self._budget, self._persistent = window, names, budget, persistent
-        self._chunk, self._base, self._next = b"", 0, 0
+        self._bytes, self._names, self._budget, self._persistent = (
+            ByteReader(window),
+            names,
+            budget,
+            persistent,
+        )
         self._start()
 
     @property
     def at(self) -> int:
         """Position in the window."""
-        return self._base + self._next
+        return self._bytes.at
 
     def read(self) -> Any:
         """The next pickle.
@@ -99,7 +100,7 @@ class PickleReader:
         self._start()
         code = -1
         try:
-            while (code := self._byte()) != _STOP:
+            while (code := self._bytes.byte()) != _STOP:
                 self._budget.steps -= 1
                 if self._budget.steps < 0:
                     self._budget.check()
@@ -126,7 +127,7 @@ class PickleReader:
         Raises:
             UnreadableWeightsError: If there are fewer.
         """
-        self._binary(size, inline=False)
+        self._bytes.stretch(size)
 
     def _start(self) -> None:
         self._stack: list[Any] = []
@@ -134,51 +135,10 @@ class PickleReader:
         self._memo: dict[int, Any] = {}
         self._unknown: list[UnknownName] = []
 
-    # Bytes.
-
-    def _byte(self) -> int:
-        if self._next >= len(self._chunk):
-            self._fill(1)
-        self._next += 1
-        return self._chunk[self._next - 1]
-
-    def _take(self, size: int) -> bytes:
-        if self._next + size > len(self._chunk):
-            self._fill(size)
-        self._next += size
-        return self._chunk[self._next - size : self._next]
-
-    def _fill(self, size: int) -> None:
-        """Has at least so many bytes at hand."""
-        at = self.at
-        self._chunk = self._window.read(at, max(size, min(_CHUNK, self._window.size - at)))
-        self._base, self._next = at, 0
-
-    def _number(self, size: int) -> int:
-        return int.from_bytes(self._take(size), "little")
-
-    def _line(self) -> bytes:
-        end = self._chunk.find(b"\n", self._next)
-        if end < 0:
-            self._fill(min(MAX_LINE, self._window.size - self.at))
-            end = self._chunk.find(b"\n", self._next)
-        if not 0 <= end - self._next < MAX_LINE:
-            raise ValueError("a line without an end")
-        line = self._take(end - self._next)
-        self._next += 1
-        return line
-
     def _text(self, size: int, encoding: str = "utf-8") -> str:
         self._budget.text -= size
         self._budget.check()
-        return str(self._take(size), encoding)
-
-    def _binary(self, size: int, *, inline: bool = True) -> bytes | Window:
-        if inline and size <= INLINE_BYTES:
-            return self._take(size)
-        stretch = self._window.part(self.at, size)
-        self._chunk, self._base, self._next = b"", self.at + size, 0
-        return stretch
+        return str(self._bytes.take(size), encoding)
 
     # The stack.
 
@@ -218,21 +178,15 @@ class PickleReader:
         for key, value in zip(values[::2], values[1::2], strict=True):
             target[self._key(key)] = value
 
-    def _add_items(self, values: list[Any]) -> None:
-        target = self._stack[-1]
-        if type(target) is not set:
-            raise TypeError("only sets have members")
-        target.update(self._key(value) for value in values)
-
     def _key(self, key: Any) -> Any:
         if type(key) is not str:
             self._budget.odd_keys -= 1
             self._budget.check()
-            # The hash of a deep tuple would be computed by a recursion without an end.
-            if not all(
-                each is None or type(each) in _SCALARS for each in (key if type(key) is tuple else (key,))
-            ):
-                raise TypeError("no key of a dictionary")
+            # The hash of a deep tuple is computed by a recursion without an end, and those of long integers
+            # may all be the same.
+            for each in key if type(key) is tuple else (key,):
+                if not (each is None or type(each) in _SCALARS) or (type(each) is int and abs(each) >= 2**63):
+                    raise TypeError("no key of a dictionary")
         return key
 
     def _table(self, values: list[Any]) -> None:
@@ -251,8 +205,8 @@ class PickleReader:
                 raise ValueError("a name without an end")
             found = UnknownName(full)
             self._unknown.append(found)
-        elif isinstance(found, Exception):
-            raise found
+        elif isinstance(found, UnsupportedWeightsError):
+            raise UnsupportedWeightsError(*found.args)
         self.push(found)
 
     def _reduce(self) -> None:
@@ -296,7 +250,7 @@ class PickleReader:
         for value in values:
             if isinstance(value, str | bytes):
                 self._budget.text -= len(value)
-            elif isinstance(value, list | tuple | dict | set | frozenset):
+            elif isinstance(value, list | tuple | dict):
                 self._budget.steps -= len(value)
         self._budget.check()
 
@@ -318,20 +272,20 @@ def _new(kind: object, arguments: object) -> Any:
     return kind.new(*arguments)
 
 
-_SCALARS = frozenset({str, bytes, int, float, bool, complex})
+_SCALARS = frozenset({str, bytes, int, float, bool})
 _RENAMED = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 
 Operation = Callable[[PickleReader], object]
 
 
 def _proto(reader: PickleReader) -> None:
-    if reader._byte() > 5:
+    if reader._bytes.byte() > 5:
         raise ValueError("a protocol that is not known")
 
 
 def _frame(reader: PickleReader) -> None:
-    size = reader._number(8)
-    if size > reader._window.size - reader.at:
+    size = reader._bytes.number(8)
+    if size > reader._bytes.left:
         raise ValueError("a frame that ends behind the file")
 
 
@@ -343,36 +297,43 @@ def _pop(reader: PickleReader) -> None:
 
 
 def _integer_line(reader: PickleReader) -> None:
-    line = reader._line().rstrip(b"L")
+    line = reader._bytes.line().rstrip(b"L")
     if len(line) > MAX_INTEGER_BYTES:
         raise ValueError("a number without an end")
     reader.push(line == b"01" if line in (b"00", b"01") else int(line))
 
 
 def _long(reader: PickleReader, width: int) -> None:
-    size = reader._number(width)
+    size = reader._bytes.number(width)
     if size > MAX_INTEGER_BYTES:
         raise ValueError("a number without an end")
-    reader.push(int.from_bytes(reader._take(size), "little", signed=True))
+    reader.push(int.from_bytes(reader._bytes.take(size), "little", signed=True))
 
 
 def _string_line(reader: PickleReader) -> None:
-    line = reader._line()
+    line = reader._bytes.line()
     if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in (b"'", b'"') or b"\\" in line:
         raise ValueError("text without quotation marks")
     reader.push(str(line[1:-1], "latin-1"))
 
 
 def _unicode_line(reader: PickleReader) -> None:
-    line = reader._line()
+    line = reader._bytes.line()
     if b"\\" in line:
         raise ValueError("text with escapes")
     reader.push(str(line, "latin-1"))
 
 
+def _index_line(reader: PickleReader) -> int:
+    line = reader._bytes.line()
+    if len(line) > MAX_INDEX_DIGITS:  # The hashes of long integers may all be the same.
+        raise ValueError("an index without an end")
+    return int(line)
+
+
 def _name_lines(reader: PickleReader) -> None:
-    module = str(reader._line(), "utf-8")
-    reader._name(module, str(reader._line(), "utf-8"))
+    module = str(reader._bytes.line(), "utf-8")
+    reader._name(module, str(reader._bytes.line(), "utf-8"))
 
 
 def _name_of_stack(reader: PickleReader) -> None:
@@ -382,6 +343,7 @@ def _name_of_stack(reader: PickleReader) -> None:
 
 def _new_object(reader: PickleReader) -> None:
     arguments, kind = reader._pop(), reader._pop()
+    reader._charge(arguments)
     reader.push(_new(kind, arguments))
 
 
@@ -393,10 +355,6 @@ def _append(reader: PickleReader) -> None:
 def _set_item(reader: PickleReader) -> None:
     value, key = reader._pop(), reader._pop()
     reader._set_items([key, value])
-
-
-def _frozen_set(reader: PickleReader) -> None:
-    reader.push(frozenset(reader._key(value) for value in reader._since_mark()))
 
 
 _OPERATIONS: dict[int, Operation] = {
@@ -412,25 +370,25 @@ _OPERATIONS: dict[int, Operation] = {
     0x89: lambda r: r.push(False),
     ord("I"): _integer_line,
     ord("L"): _integer_line,
-    ord("J"): lambda r: r.push(struct.unpack("<i", r._take(4))[0]),
-    ord("K"): lambda r: r.push(r._byte()),
-    ord("M"): lambda r: r.push(r._number(2)),
+    ord("J"): lambda r: r.push(struct.unpack("<i", r._bytes.take(4))[0]),
+    ord("K"): lambda r: r.push(r._bytes.byte()),
+    ord("M"): lambda r: r.push(r._bytes.number(2)),
     0x8A: lambda r: _long(r, 1),
     0x8B: lambda r: _long(r, 4),
-    ord("F"): lambda r: r.push(float(r._line())),
-    ord("G"): lambda r: r.push(struct.unpack(">d", r._take(8))[0]),
+    ord("F"): lambda r: r.push(float(r._bytes.line())),
+    ord("G"): lambda r: r.push(struct.unpack(">d", r._bytes.take(8))[0]),
     # Text; that of Python 2 may be bytes: Latin-1 keeps them.
     ord("S"): _string_line,
     ord("V"): _unicode_line,
-    ord("U"): lambda r: r.push(r._text(r._byte(), "latin-1")),
-    ord("T"): lambda r: r.push(r._text(r._number(4), "latin-1")),
-    0x8C: lambda r: r.push(r._text(r._byte())),
-    ord("X"): lambda r: r.push(r._text(r._number(4))),
-    0x8D: lambda r: r.push(r._text(r._number(8))),
-    ord("C"): lambda r: r.push(r._binary(r._byte())),
-    ord("B"): lambda r: r.push(r._binary(r._number(4))),
-    0x8E: lambda r: r.push(r._binary(r._number(8))),
-    0x96: lambda r: r.push(r._binary(r._number(8))),
+    ord("U"): lambda r: r.push(r._text(r._bytes.byte(), "latin-1")),
+    ord("T"): lambda r: r.push(r._text(r._bytes.number(4), "latin-1")),
+    0x8C: lambda r: r.push(r._text(r._bytes.byte())),
+    ord("X"): lambda r: r.push(r._text(r._bytes.number(4))),
+    0x8D: lambda r: r.push(r._text(r._bytes.number(8))),
+    ord("C"): lambda r: r.push(r._bytes.binary(r._bytes.byte())),
+    ord("B"): lambda r: r.push(r._bytes.binary(r._bytes.number(4))),
+    0x8E: lambda r: r.push(r._bytes.binary(r._bytes.number(8))),
+    0x96: lambda r: r.push(r._bytes.binary(r._bytes.number(8))),
     # Containers.
     ord(")"): lambda r: r.push(()),
     0x85: lambda r: r._tuple_of(1),
@@ -445,17 +403,18 @@ _OPERATIONS: dict[int, Operation] = {
     ord("d"): lambda r: r._table(r._since_mark()),
     ord("s"): _set_item,
     ord("u"): lambda r: r._set_items(r._since_mark()),
-    0x8F: lambda r: r.push(set()),
-    0x90: lambda r: r._add_items(r._since_mark()),
-    0x91: _frozen_set,
+    # Sets, as lists: the hashes of members may be chosen so that a set takes quadratic time.
+    0x8F: lambda r: r.push([]),
+    0x90: lambda r: r._extend(r._since_mark()),
+    0x91: lambda r: r.push(r._since_mark()),
     # The memo: a dictionary, as an index may be anything.
-    ord("p"): lambda r: r._remember(int(r._line())),
-    ord("q"): lambda r: r._remember(r._byte()),
-    ord("r"): lambda r: r._remember(r._number(4)),
+    ord("p"): lambda r: r._remember(_index_line(r)),
+    ord("q"): lambda r: r._remember(r._bytes.byte()),
+    ord("r"): lambda r: r._remember(r._bytes.number(4)),
     0x94: lambda r: r._remember(len(r._memo)),
-    ord("g"): lambda r: r.push(r._memo[int(r._line())]),
-    ord("h"): lambda r: r.push(r._memo[r._byte()]),
-    ord("j"): lambda r: r.push(r._memo[r._number(4)]),
+    ord("g"): lambda r: r.push(r._memo[_index_line(r)]),
+    ord("h"): lambda r: r.push(r._memo[r._bytes.byte()]),
+    ord("j"): lambda r: r.push(r._memo[r._bytes.number(4)]),
     # Names and objects; persistent ids.
     ord("c"): _name_lines,
     0x93: _name_of_stack,

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from training.importers.base import UnreadableWeightsError, UnsupportedWeightsError
+from training.importers.inert import shown
 from training.importers.stored_tensors import Block, Storage, counts_of, pending_tensor
 from training.importers.window import Window
 
@@ -83,7 +84,7 @@ def read_safetensors(window: Window) -> tuple[dict[str, Tensor], dict[str, str]]
     behind = 0
     for (begin, end), name in places:
         if begin != behind or end < begin:
-            raise _damaged(f"its tensor {name!a} overlaps another, or there is a gap before it")
+            raise _damaged(f"its tensor {shown(name)} overlaps another, or there is a gap before it")
         behind = end
     if behind != numbers.size:
         raise _damaged(f"its tensors take {behind:,} bytes, and there are {numbers.size:,}")
@@ -93,21 +94,23 @@ def read_safetensors(window: Window) -> tuple[dict[str, Tensor], dict[str, str]]
 
 def _place(name: str, entry: Any) -> tuple[int, int]:
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
-        raise _damaged(f"it does not say what its tensor {name!a} is")
+        raise _damaged(f"it does not say what its tensor {shown(name)} is")
     place = counts_of(entry["data_offsets"])
     if len(place) != 2:
-        raise _damaged(f"it does not say where its tensor {name!a} is")
+        raise _damaged(f"it does not say where its tensor {shown(name)} is")
     return place[0], place[1]
 
 
 def _tensor(name: str, entry: dict[str, Any], numbers: Window, place: tuple[int, int]) -> Tensor:
     dtype, shape = entry["dtype"], entry["shape"]
-    if not isinstance(dtype, str) or dtype not in _DTYPES:
-        raise UnsupportedWeightsError(f"has a tensor {name!a} of {dtype!a}, which is not read")
+    if not isinstance(dtype, str):
+        raise _damaged(f"it does not say what its tensor {shown(name)} is of")
+    if dtype not in _DTYPES:
+        raise UnsupportedWeightsError(f"has a tensor {shown(name)} of {shown(dtype)}, which is not read")
     kind, sizes = _DTYPES[dtype], counts_of(shape)
     begin, end = place
     if math.prod(sizes) * kind.itemsize != end - begin:
-        raise _damaged(f"its tensor {name!a} of shape {list(sizes)} has {end - begin:,} bytes")
+        raise _damaged(f"its tensor {shown(name)} of shape {list(sizes)} has {end - begin:,} bytes")
     strides = [math.prod(sizes[axis + 1 :]) for axis in range(len(sizes))]
     storage = Storage(Block(end - begin, numbers.part(begin, end - begin)), kind, 0, math.prod(sizes))
     return pending_tensor(storage, 0, sizes, strides if storage.count else [0] * len(sizes)).tensor()

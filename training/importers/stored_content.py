@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from training.importers.base import StoredModule, UnreadableWeightsError
-from training.importers.inert import InertModule, Known, NumpyArray, UnknownName, owned, refused
+from training.importers.inert import InertModule, Known, NumpyArray, UnknownName, owned, refused, shown
 from training.importers.stored_tensors import Block, PendingTensor, Storage, numpy_tensor
 from training.importers.window import Window
 
@@ -38,7 +38,7 @@ def settle(value: Any, file_size: int) -> Any:
         file_size: In bytes; what the tensors claim is held against it.
 
     Returns:
-        Dictionaries, lists, tuples, sets, plain values, tensors, `StoredModule`.
+        Dictionaries, lists (sets too), tuples, plain values, tensors, `StoredModule`.
 
     Raises:
         UnreadableWeightsError: If it refers to itself, is too deep or too large written out, or holds what
@@ -84,11 +84,13 @@ class _Settler:
     def _fresh(self, value: Any, depth: int, plain: bool) -> tuple[Any, int]:
         if isinstance(value, dict):
             return self._dictionary(value, depth, plain)
-        if isinstance(value, list | tuple | set | frozenset):
-            pairs = [self.settle(each, depth, plain=plain) for each in value]
-            nodes = _checked(1 + sum(weight for _, weight in pairs))
-            kind = type(value) if type(value) in (list, tuple, set) else frozenset
-            return kind(each for each, _ in pairs), nodes
+        if isinstance(value, list | tuple):
+            members, nodes = [], 1
+            for each in value:
+                member, weight = self.settle(each, depth, plain=plain)
+                members.append(member)
+                nodes = _checked(nodes + weight)
+            return members if isinstance(value, list) else tuple(members), nodes
         if isinstance(value, torch.dtype):
             return str(value).removeprefix("torch."), 1
         if isinstance(value, NumpyArray):
@@ -131,12 +133,13 @@ class _Settler:
             raise refused(module.class_name)
         parameters, buffers, modules = (self._part(module, name) for name in _MODULE_PARTS)
         children: dict[str, StoredModule] = {}
-        nodes = 1
+        # Modules may share a state; each that looks through it pays for it.
+        nodes = 1 + sum(len(each) for each in (module.state, parameters, buffers, modules))
         for name, child in modules.items():
             if child is None:
                 continue
             if not isinstance(child, InertModule):
-                raise UnreadableWeightsError(f"has a module in {module.class_name!a} that is none")
+                raise UnreadableWeightsError(f"has a module in {shown(module.class_name)} that is none")
             children[name], weight = self.settle(child, depth, plain=False)
             nodes = _checked(nodes + weight)
         tensors: dict[str, Tensor] = {}
@@ -144,12 +147,12 @@ class _Settler:
             if tensor is None:
                 continue
             if not isinstance(tensor, PendingTensor) or name in tensors:
-                raise UnreadableWeightsError(f"has a parameter in {module.class_name!a} that is none")
+                raise UnreadableWeightsError(f"has a parameter in {shown(module.class_name)} that is none")
             tensors[name] = self.settle(tensor, depth, plain=False)[0]
         for name, stored in children.items():
             for below, tensor in stored.tensors.items():
                 if f"{name}.{below}" in tensors:
-                    raise UnreadableWeightsError(f"has two parameters of the name {f'{name}.{below}'!a}")
+                    raise UnreadableWeightsError(f"has two parameters of the name {shown(f'{name}.{below}')}")
                 tensors[f"{name}.{below}"] = tensor
         others = {name: each for name, each in module.state.items() if type(name) is str and name[:1] != "_"}
         attributes, weight = self._plain_items(others, depth)
@@ -175,7 +178,9 @@ class _Settler:
         assert module.state is not None
         part = module.state.get(name, {})
         if not isinstance(part, dict) or not all(type(key) is str for key in part):
-            raise UnreadableWeightsError(f"has a module {module.class_name!a} without names for its parts")
+            raise UnreadableWeightsError(
+                f"has a module {shown(module.class_name)} without names for its parts"
+            )
         return part
 
     def _plain_items(self, values: Mapping[Any, Any], depth: int) -> tuple[dict[Any, Any], int]:

@@ -96,11 +96,9 @@ class Storage:
 
     def tensor(self, dtype: torch.dtype | None = None) -> Tensor:
         """The numbers [count], sharing the memory of the block."""
-        kind = dtype or self.dtype or torch.uint8
         unit = item_size(self.dtype)
         numbers = self.block.numbers()[self.start * unit : (self.start + self.count) * unit]
-        # A byte that is neither 0 nor 1 is no bool, and what computes with it then is undefined.
-        return numbers.ne(0) if kind is torch.bool else numbers.view(kind)
+        return numbers.view(dtype or self.dtype or torch.uint8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,8 +117,20 @@ class PendingTensor:
         return math.prod(self.size) * self.dtype.itemsize
 
     def tensor(self) -> Tensor:
-        """The tensor, sharing the memory of its storage."""
-        return self.storage.tensor(self.dtype).as_strided(self.size, self.stride, self.offset)
+        """The tensor, sharing the memory of its storage unless it is of bools.
+
+        Raises:
+            UnreadableWeightsError: If PyTorch cannot make such a tensor.
+        """
+        try:
+            if not math.prod(self.size):
+                return torch.empty(self.size, dtype=self.dtype)
+            if self.dtype is torch.bool:
+                # A byte that is neither 0 nor 1 is no bool, and what computes with it then is undefined.
+                return self.storage.tensor(torch.uint8).as_strided(self.size, self.stride, self.offset).ne(0)
+            return self.storage.tensor(self.dtype).as_strided(self.size, self.stride, self.offset)
+        except RuntimeError as error:
+            raise UnreadableWeightsError(f"has a tensor of an impossible shape, {list(self.size)}") from error
 
 
 def item_size(dtype: torch.dtype | None) -> int:
@@ -202,11 +212,13 @@ def numpy_tensor(
     """
     if math.prod(shape) * dtype.itemsize != len(content) or any(n > MAX_EXTENT for n in shape):
         raise UnreadableWeightsError(f"has an array of shape {list(shape)} in {len(content):,} bytes")
-    array: npt.NDArray[np.generic] = np.frombuffer(content, dtype)
-    array = array.reshape(tuple(shape), order="F" if fortran else "C")
-    if dtype.kind == "b":
-        array = array.view(np.uint8) != 0
     try:
+        array: npt.NDArray[np.generic] = np.frombuffer(content, dtype)
+        array = array.reshape(tuple(shape), order="F" if fortran else "C")
+        if dtype.kind == "b":
+            array = array.view(np.uint8) != 0
         return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
+    except ValueError as error:
+        raise UnreadableWeightsError(f"has an array of an impossible shape, {list(shape)}") from error
     except TypeError as error:
         raise UnsupportedWeightsError(f"has an array of NumPy's {dtype}, which PyTorch has not") from error

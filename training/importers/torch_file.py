@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from training.importers.base import UnreadableWeightsError, UnsupportedWeightsError
+from training.importers.inert import shown
 from training.importers.pickle_names import NAMES
 from training.importers.safe_pickle import Budget, PickleReader
 from training.importers.stored_tensors import Block, Storage, StorageType, count_of, item_size
@@ -113,7 +114,9 @@ def read_row(window: Window, budget: Budget) -> Any:
     rest = window.part(head.at, window.size - head.at)
     body = PickleReader(rest, NAMES, budget, persistent)
     content, keys = body.read(), body.read()
-    if not isinstance(keys, list) or len(keys) != len(storages) or set(map(str, keys)) != set(storages):
+    if not isinstance(keys, list) or not all(type(key) in (str, int) for key in keys):
+        raise UnreadableWeightsError("does not list the storages that it uses")
+    if len(keys) != len(storages) or {str(key) for key in keys} != set(storages):
         raise UnreadableWeightsError("does not list the storages that it uses")
     at = body.at
     for key in keys:
@@ -145,5 +148,5 @@ def _other_archive(names: Sequence[str]) -> str:
         name for name in names if name.endswith((".pth", ".pt", ".pkl", ".safetensors", ".param", ".ckpt"))
     ]
     if inner:
-        return f"is an archive with {inner[0]!a} in it: unpack it, and import that"
+        return f"is an archive with {shown(inner[0])} in it: unpack it, and import that"
     return "is an archive, but not of torch.save"

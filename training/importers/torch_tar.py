@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from training.importers.base import UnreadableWeightsError
+from training.importers.inert import shown
 from training.importers.pickle_names import NAMES
 from training.importers.safe_pickle import Budget, PickleReader
 from training.importers.stored_tensors import (
@@ -26,6 +27,7 @@ _REGULAR = (b"0", b"\0")
 _DIRECTORY = b"5"
 _EXTENSIONS = b"xgLK"
 MAX_ENTRIES = 64
+"""Entries and what belongs to them; PyTorch wrote four."""
 MAX_OBJECTS = 100_000
 
 
@@ -68,7 +70,7 @@ def read_tar(archive: Window, budget: Budget) -> Any:
 def _entries(archive: Window) -> dict[str, Window]:
     entries: dict[str, Window] = {}
     at = 0
-    while at + _BLOCK <= archive.size:
+    for _ in range(MAX_ENTRIES):
         header = archive.read(at, _BLOCK)
         if header == bytes(_BLOCK):
             break
@@ -78,13 +80,13 @@ def _entries(archive: Window) -> dict[str, Window]:
         name = header[:100].rstrip(b"\0").decode("latin-1").removeprefix("./")
         if kind not in (*_REGULAR, _DIRECTORY) and kind not in _EXTENSIONS:
             raise UnreadableWeightsError(
-                f"is a tar archive whose entry {name!a} is a link or a device, no file"
+                f"is a tar archive whose entry {shown(name)} is a link or a device, no file"
             )
         if name.startswith("/") or ".." in name.split("/"):
-            raise UnreadableWeightsError(f"is a tar archive whose entry {name!a} leads out of it")
+            raise UnreadableWeightsError(f"is a tar archive whose entry {shown(name)} leads out of it")
         if kind in _REGULAR:
             if name in entries or len(entries) >= MAX_ENTRIES:
-                raise UnreadableWeightsError(f"is a tar archive with two entries {name!a}, or very many")
+                raise UnreadableWeightsError(f"is a tar archive with two entries {shown(name)}, or very many")
             entries[name] = archive.part(at + _BLOCK, size)
         at += _BLOCK + size + -size % _BLOCK
     return entries

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 
 from training.importers.base import UnreadableWeightsError
+from training.importers.inert import shown
 from training.importers.window import Window
 
 MAX_ENTRIES = 65_536
@@ -57,16 +58,16 @@ def read_directory(archive: Window) -> dict[str, Window | None]:
         plain, packed, offset = _wide(extra, plain, packed, offset)
         name = _checked_name(raw)
         if name in entries:
-            raise _damaged(f"it has two entries of the name {name!a}")
+            raise _damaged(f"it has two entries of the name {shown(name)}")
         if flags & _ENCRYPTED or disk:
-            raise _damaged(f"its entry {name!a} is encrypted, or on another disk")
+            raise _damaged(f"its entry {shown(name)} is encrypted, or on another disk")
         if made_by >> 8 == _UNIX and attributes >> 16 & _FILE_TYPE not in _REGULAR:
-            raise _damaged(f"its entry {name!a} is a link or a device, no file")
+            raise _damaged(f"its entry {shown(name)} is a link or a device, no file")
         if method == 0 and packed != plain:
-            raise _damaged(f"its entry {name!a} has two sizes")
+            raise _damaged(f"its entry {shown(name)} has two sizes")
         begin = _content_begin(archive, offset, raw, method)
         if begin + packed > start:
-            raise _damaged(f"its entry {name!a} is larger than the file")
+            raise _damaged(f"its entry {shown(name)} is larger than the file")
         places.append((offset, begin + packed, name))
         entries[name] = None if method else archive.part(begin, packed)
     if at != size:
@@ -131,7 +132,7 @@ def _checked_name(raw: bytes) -> str:
         raise _damaged("it has an entry whose name is no text") from error
     parts = name.split("/")
     if not name or "\\" in name or "\0" in name or ":" in name or name.startswith("/") or ".." in parts:
-        raise _damaged(f"it has an entry of the name {name!a}, which leads out of it")
+        raise _damaged(f"it has an entry of the name {shown(name)}, which leads out of it")
     return name
 
 
@@ -154,7 +155,7 @@ def _refuse_overlaps(places: list[tuple[int, int, str]]) -> None:
     behind = 0
     for begin, end, name in sorted(places):
         if begin < behind:
-            raise _damaged(f"its entry {name!a} overlaps another")
+            raise _damaged(f"its entry {shown(name)} overlaps another")
         behind = end
     if places and min(places)[0] != 0:
         raise _damaged("something stands before its first entry")
