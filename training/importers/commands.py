@@ -78,7 +78,7 @@ def import_(
     with clear_errors():
         from training.importers.importing import check_name, import_weights, name_from
 
-        name = name or name_from(file)
+        name = name_from(file) if name is None else name
         check_name(name)
         stored, recognised = _look(file, part)
         console.print(f"{file.name} is a {recognised.title} ({recognised.format})", markup=False)

@@ -18,7 +18,7 @@ from training.files import atomic_write
 from training.importers.base import UnreadableWeightsError, UnsupportedWeightsError, WeightFormat
 from training.importers.proof import prove
 from training.importers.reading import read_weights
-from training.importers.table import FORMATS, recognise
+from training.importers.table import FORMATS, OWN, recognise
 
 
 class ConversionError(GantrainError):
@@ -55,7 +55,7 @@ def read_source(path: Path, part: str | None = None) -> Source:
         stored = read_weights(path)
     except UnreadableWeightsError:
         return _of_checkpoint(path)
-    if isinstance(stored.content, dict) and {"format", "config", "family", "engine"} <= stored.content.keys():
+    if isinstance(stored.content, dict) and stored.content.keys() >= OWN:
         return _of_checkpoint(path)
     found = recognise(stored, part)
     return Source(found.kind, [(path.stem, found.build().network)])

@@ -42,6 +42,9 @@ FORMATS: tuple[WeightFormat, ...] = (
 REFUSED: tuple[WeightFormat, ...] = (ForeignUpscalers(),)
 """Formats that are known so that the reason can be said why they cannot be imported; tried last."""
 
+OWN: Final = frozenset(("format", "config", "step", "family", "engine"))
+"""What a checkpoint of our own training holds, among others."""
+
 _NAMES_SHOWN: Final = 6
 
 
@@ -62,6 +65,10 @@ def recognise(stored: StoredFile, part: str | None = None) -> Recognised:
         found = known.recognise(stored, part)
         if found is not None:
             return found
+    if isinstance(stored.content, Mapping) and stored.content.keys() >= OWN:
+        raise UnsupportedWeightsError(
+            f"{stored.path} is a checkpoint of gantrain itself: serve it with `gantrain export {stored.path}`"
+        )
     raise UnsupportedWeightsError(
         f"{stored.path} is of no format that can be imported. It holds {_contents(stored.content)}. "
         f"What can be: {'; '.join(known.title for known in FORMATS)}"
