@@ -18,6 +18,20 @@ NEAREST, BILINEAR, BICUBIC = 1, 2, 3
 _SUM = 1  # of `Eltwise`, its parameter 0
 _ADD, _MUL = 0, 2  # of `BinaryOp`, its parameter 0
 _LEAKY = 2  # of `Convolution`, its parameter 9
+_AXES = (
+    (1, 1, 0),
+    (11, 1, 0),
+    (2, 2, 1),
+    (12, 2, 1),
+    (3, 3, 1),
+    (13, 3, 1),
+    (4, 4, 0),
+    (14, 4, 0),
+    (15, 4, 0),
+    (16, 4, 0),
+)
+"""Of `Convolution`: kernel, dilation, stride and padding of each axis, whose they are if not given, and if
+those are not either."""
 
 
 class NcnnGraph:
@@ -84,14 +98,11 @@ class NcnnGraph:
                 self.differs(blob, wanted)
         elif layer.type == "Convolution" and number(layer, 9) == _LEAKY:
             found = number(layer, 10)
-        plain = {1: 3, 2: 1, 3: 1, 4: 1, 5: 1, 8: 0, 11: 3, 12: 1, 13: 1, 14: 1, 15: 1, 16: 1, 18: 0, 19: 0}
-        defaults = {11: 1, 12: 2, 13: 3, 14: 4, 15: 4, 16: 4}  # of an axis, that of the other
         if layer.type != "Convolution" or len(layer.inputs) != 1 or number(layer, 9) not in (0, _LEAKY):
             self.differs(blob, wanted)
-        for key, value in plain.items():
-            default = number(layer, defaults[key]) if key in defaults else float(key in (2, 3))
-            if number(layer, key, default) != value:
-                self.differs(blob, wanted)
+        square = [number(layer, key, number(layer, of, default)) for key, of, default in _AXES]
+        if square != [3, 3, 1, 1, 1, 1, 1, 1, 1, 1] or number(layer, 5) != 1 or number(layer, 18) != 0:
+            self.differs(blob, wanted)
         if slope is None and found is not None:
             self.differs(blob, wanted)
         if slope is not None and (found is None or abs(found - slope) > 1e-6):

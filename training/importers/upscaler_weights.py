@@ -87,14 +87,11 @@ def with_weights(make: Callable[[], nn.Module], tensors: Tensors, names: Mapping
         tensors: Of the file, whose shapes have been compared.
         names: What each tensor of the network is called in the file.
     """
-    network = outline(make)
+    network = make()
     weights = {
         ours: tensors[names[ours]].to(like.dtype, copy=True) for ours, like in network.state_dict().items()
     }
     network.load_state_dict(weights, assign=True)
-    for name, buffer in network.named_buffers():
-        if buffer.is_meta:
-            raise RuntimeError(f"buffer {name!r} of {type(network).__name__} is in no file")
     return network.eval().requires_grad_(False)
 
 

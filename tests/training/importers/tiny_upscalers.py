@@ -119,7 +119,7 @@ class NcnnWriter:
     def add(self, kind: str, inputs: list[str], parameters: str = "") -> str:
         """A layer with one output, whose name it gives."""
         out = f"blob{len(self.layers)}"
-        self.layers.append((kind, inputs, out, parameters))
+        self.layers.append((kind, list(inputs), out, parameters))
         return out
 
     def conv(self, state: State, name: str, blob: str, slope: float | None = None) -> str:
