@@ -39,6 +39,13 @@ def import_(
     ] = None,
     title: Annotated[str | None, typer.Option(help="What it makes, for people.", show_default=False)] = None,
     part: Part = None,
+    variant: Annotated[
+        str | None,
+        typer.Option(
+            help="Another way to use the same weights, where `gantrain inspect` lists some.",
+            show_default=False,
+        ),
+    ] = None,
     licence: Annotated[
         str | None,
         typer.Option(
@@ -91,6 +98,7 @@ def import_(
                 repository,
                 name=name,
                 title=title,
+                variant=variant,
                 formats=("onnx", "torchscript") if file_format == "both" else (file_format,),
                 overwrite=overwrite,
                 out=out or Path("imports") / name,
@@ -126,6 +134,7 @@ def inspect(
                     "family": recognised.family,
                     "parameters": recognised.parameters,
                     "hyperparameters": dict(recognised.hyperparameters),
+                    "variants": list(recognised.variants),
                     "licence": None if terms is None else terms.card(),
                 },
                 indent=2,
@@ -145,6 +154,7 @@ def inspect(
         ("format", recognised.format + (f", part {recognised.part}" if recognised.part else "")),
         ("parameters", f"{recognised.parameters:,}"),
         *((f"  {key}", str(value)) for key, value in recognised.hyperparameters.items()),
+        *((("variants", ", ".join(recognised.variants)),) if recognised.variants else ()),
         ("licence", terms.text() if terms else "not known: you will be asked for it"),
         ("becomes", f"{recognised.kind} {name} (in Triton: {', '.join(models)})"),
         ("with", f"gantrain import {shlex.quote(str(file))} --name {name}"),
