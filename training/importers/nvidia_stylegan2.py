@@ -6,10 +6,8 @@ is a `Generator` of the same sizes; `base_and_max` gives its `channel_base` and 
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping
-from numbers import Real
 from typing import Any
 
 import torch
@@ -31,6 +29,7 @@ from training.importers.stylegan2_weights import (
     check_sizes,
     check_tensors,
     length,
+    part_of_flat,
     recognised,
     sizes_of,
     stored_tensors,
@@ -43,6 +42,7 @@ CLAMP = 256.0
 """What feature maps are clamped to in every configuration that the original trains."""
 LR_MULTIPLIER = 0.01
 _DISCRIMINATOR = {"b4.fc.weight", "b4.out.weight", "b4.conv.weight"}
+_LARGE = 1e6
 _BLOCK = re.compile(r"synthesis\.b(\d+)\.")
 
 
@@ -124,7 +124,7 @@ def network_of(
     found = state_dict_of(stored, PARTS, part)
     if found is None:
         return None
-    name, tensors = found
+    name, tensors = part_of_flat(*found, PARTS)
     content: Any = stored.content
     for key in filter(None, name.split(".")):
         content = content.get(key) if isinstance(content, Mapping) else None
@@ -221,9 +221,9 @@ class _Settings:
             raise UnsupportedWeightsError(f"{self._path}: {attribute} differs between layers of one network")
         if first is None:
             return None
-        if not isinstance(first, Real) or not 0 < float(first) < math.inf:
+        if not isinstance(first, (int, float)) or not 0 < first < _LARGE:
             raise UnsupportedWeightsError(
-                f"{self._path}: {attribute} is {first}, which is no positive number"
+                f"{self._path}: {attribute} is {str(first)[:20]}, and not a number between 0 and {_LARGE:g}"
             )
         return float(first)
 

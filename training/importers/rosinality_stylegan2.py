@@ -19,6 +19,7 @@ from training.importers.stylegan2_weights import (
     check_sizes,
     check_tensors,
     length,
+    part_of_flat,
     recognised,
     sizes_of,
     stored_tensors,
@@ -43,7 +44,7 @@ class RosinalityStyleGAN2(WeightFormat):
         found = state_dict_of(stored, PARTS, part)
         if found is None:
             return None
-        name, tensors = found
+        name, tensors = part_of_flat(*found, PARTS)
         path = stored.path
         if {"convs.0.0.weight", "final_linear.1.weight"} <= tensors.keys():
             which = f"part {name} of {path}" if name else str(path)

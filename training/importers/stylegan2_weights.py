@@ -294,3 +294,20 @@ def length(path: object, tensors: Mapping[str, Tensor], name: str, axis: int) ->
         raise UnsupportedWeightsError(f"{path} is a StyleGAN2 generator that lacks {name}")
     shape = tensors[name].shape
     return int(shape[axis]) if -len(shape) <= axis < len(shape) else 0
+
+
+def part_of_flat(
+    part: str, tensors: Mapping[str, Tensor], parts: Sequence[str]
+) -> tuple[str, dict[str, Tensor]]:
+    """The first part of a file that has no dictionaries, such as safetensors, where `part.` precedes names.
+
+    Args:
+        part: Name of the part that was found; what has one is left as it is.
+        tensors: By name.
+        parts: Names of parts, the best first.
+    """
+    for name in () if part else parts:
+        inside = {key.removeprefix(f"{name}."): t for key, t in tensors.items() if key.startswith(f"{name}.")}
+        if inside:
+            return name, inside
+    return part, dict(tensors)
