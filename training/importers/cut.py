@@ -9,7 +9,7 @@ from torch import nn
 from training.importers.base import Recognised, StoredFile, Tensors, UnsupportedWeightsError, WeightFormat
 from training.importers.cyclegan_pix2pix import PARTS
 from training.importers.state_dicts import state_dict_of
-from training.importers.translator_shapes import is_resnet, resnet_options
+from training.importers.translator_shapes import is_resnet, resnet_options, with_public_names
 from training.importers.translators import publish_translator, recognised
 from training.networks.grey import GreyTranslator
 from training.networks.resnet import ResNet
@@ -29,7 +29,7 @@ class CUT(WeightFormat):
         found = state_dict_of(stored, PARTS, part)
         if found is None:
             return None
-        part, tensors = found
+        part, tensors = found[0], with_public_names(found[1])
         if not is_resnet(tensors):
             _refuse_others(stored, tensors)
             return None

@@ -8,7 +8,13 @@ from torch import nn
 
 from training.importers.base import Recognised, StoredFile, Tensors, UnsupportedWeightsError, WeightFormat
 from training.importers.state_dicts import state_dict_of
-from training.importers.translator_shapes import is_resnet, is_unet, resnet_options, unet_options
+from training.importers.translator_shapes import (
+    is_resnet,
+    is_unet,
+    resnet_options,
+    unet_options,
+    with_public_names,
+)
 from training.importers.translators import publish_translator, recognised
 from training.networks.grey import GreyTranslator
 from training.networks.resnet import ResNet
@@ -40,7 +46,7 @@ class CycleGANPix2Pix(WeightFormat):
         found = state_dict_of(stored, PARTS, part)
         if found is None:
             return None
-        part, tensors = found
+        part, tensors = found[0], with_public_names(found[1])
         about = {"format": self.name, "part": part}
         if is_resnet(tensors):
             options = resnet_options(tensors)

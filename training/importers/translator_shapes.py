@@ -12,13 +12,20 @@ DROPOUT = 0.5
 """The share that the public code always drops."""
 
 _CHANNELS = (1, 3)
+_MAX_DOWNS = 6
+_BLOCK = re.compile(r"model\.(\d+)\.conv_block\.")
 MIN_LEVELS = 5
 """Fewest halvings of a U-Net in the public layout."""
 
 
+def with_public_names(tensors: Tensors) -> Tensors:
+    """Names as the public code has them, also of a ResNet whose residual blocks are `block`s."""
+    return {re.sub(r"^(model\.\d+)\.block\.", r"\1.conv_block.", name): t for name, t in tensors.items()}
+
+
 def is_resnet(tensors: Tensors) -> bool:
     """Whether it is a ResNet of residual `conv_block`s behind a 7 × 7 convolution."""
-    return _kernel(tensors, "model.1.weight") == 7 and any(".conv_block." in name for name in tensors)
+    return _kernel(tensors, "model.1.weight") == 7 and any(_BLOCK.match(name) for name in tensors)
 
 
 def is_unet(tensors: Tensors) -> bool:
@@ -32,11 +39,18 @@ def resnet_options(tensors: Tensors) -> dict[str, Any]:
     Raises:
         UnsupportedWeightsError: If there is no such ResNet.
     """
-    blocks = sorted({int(m[1]) for name in tensors if (m := re.match(r"model\.(\d+)\.conv_block\.", name))})
+    blocks = sorted({int(m[1]) for name in tensors if (m := _BLOCK.match(name))})
     places = sorted({int(m[1]) for name in tensors if (m := re.match(r"model\.(\d+)\.", name))})
     if blocks != list(range(blocks[0], blocks[0] + len(blocks))):
         raise UnsupportedWeightsError("the residual blocks are not next to each other: a variant of ResNet")
+    last = tensors.get(f"model.{places[-1]}.weight")
+    if last is None or last.ndim != 4:
+        raise UnsupportedWeightsError("the last layer is no convolution: cut short, or a variant of ResNet")
     before = [p for p in places if p < blocks[0] and _kernel(tensors, f"model.{p}.weight")]
+    if not 0 <= len(before) - 1 <= _MAX_DOWNS:
+        raise UnsupportedWeightsError(
+            f"{len(before)} convolutions before the residual blocks: a variant of ResNet"
+        )
     filters = [p for p in places if f"model.{p}.filt" in tensors]
     second = f"model.{blocks[0]}.conv_block.6.weight"
     return {
@@ -46,7 +60,7 @@ def resnet_options(tensors: Tensors) -> dict[str, Any]:
         "norm": _norm(tensors, "model.1", "model.2"),
         "dropout": DROPOUT if _kernel(tensors, second) else 0.0,
         "in_channels": tensors["model.1.weight"].shape[1],
-        "out_channels": len(tensors[f"model.{places[-1]}.weight"]),
+        "out_channels": len(last),
         "antialias_down": any(p < blocks[0] for p in filters),
         "antialias_up": any(p > blocks[-1] for p in filters),
     }
@@ -66,7 +80,7 @@ def unet_options(tensors: Tensors) -> dict[str, Any]:
             f"a U-Net of {levels} levels; the public layout has {MIN_LEVELS} or more"
         )
     first, last = tensors["model.model.0.weight"], tensors.get("model.model.3.weight")
-    if last is None:
+    if last is None or last.ndim != 4:
         raise UnsupportedWeightsError(
             "model.model.3.weight is missing: the file is cut short, or of a variant"
         )
@@ -82,6 +96,8 @@ def unet_options(tensors: Tensors) -> dict[str, Any]:
 
 def check_channels(options: dict[str, Any]) -> None:
     """Raises `UnsupportedWeightsError` unless pictures go in and come out, in colours or grey."""
+    if options["channels"] < 1:
+        raise UnsupportedWeightsError("the first layer makes no channels: the file is damaged")
     for key, verb in (("in_channels", "takes"), ("out_channels", "makes")):
         if options[key] not in _CHANNELS:
             raise UnsupportedWeightsError(
@@ -92,11 +108,10 @@ def check_channels(options: dict[str, Any]) -> None:
 
 def _norm(tensors: Tensors, convolution: str, norm: str) -> NormName:
     """The normalisation after a convolution, which has a bias where instances are normalised."""
-    scales, averages = f"{norm}.weight" in tensors, f"{norm}.running_mean" in tensors
-    biased = f"{convolution}.bias" in tensors
-    if scales:
-        return "batch" if averages and not biased else "instance-affine"
-    return "instance" if averages or biased else "none"
+    averages = f"{norm}.running_mean" in tensors
+    if f"{norm}.weight" in tensors:
+        return "batch" if averages else "instance-affine"
+    return "instance" if averages or f"{convolution}.bias" in tensors else "none"
 
 
 def _kernel(tensors: Tensors, name: str) -> int:

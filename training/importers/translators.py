@@ -68,8 +68,9 @@ def _imported(
 ) -> Imported:
     network = network_class(**options)
     norm = options["norm"]
-    stored, notes = _used(tensors, network, norm)
-    state, biases = as_ours(network, stored)
+    stored = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
+    used, notes = _used(tensors, network, norm)
+    state, biases = as_ours(network, used)
     network.load_state_dict(state)
     if biases:
         notes.append(f"{len(biases)} convolutions have no bias in the file; theirs is zero.")
@@ -108,7 +109,27 @@ def _used(tensors: Tensors, network: ResNet | UNet, norm: NormName) -> tuple[dic
                 f"{dropped} running statistics of instance normalisation are left out: files from before "
                 "October 2018 hold them, and the public code ignores them too."
             )
+    if norm == "batch" and (moved := _move_biases(used)):
+        notes.append(
+            f"{moved} convolutions have biases before batch normalisation, unlike those of the public code; "
+            "they are part of its averages now, which is the same."
+        )
     return used, notes
+
+
+def _move_biases(tensors: dict[str, Tensor]) -> int:
+    """Takes biases right before batch normalisation from its averages; returns how many there were.
+
+    What is added to a channel before its mean is taken away may as well be taken from the mean.
+    """
+    moved = 0
+    for name in [name for name in tensors if name.endswith(".running_mean")]:
+        parent, _, place = name.removesuffix(".running_mean").rpartition(".")
+        bias = tensors.pop(f"{parent}.{int(place) - 1}.bias", None) if place.isdigit() else None
+        if bias is not None:
+            tensors[name] = tensors[name] - bias
+            moved += 1
+    return moved
 
 
 def _without_dropout(options: dict[str, Any]) -> dict[str, Any]:

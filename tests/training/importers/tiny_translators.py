@@ -19,8 +19,9 @@ def stored(content, name="latest_net_G.pth") -> StoredFile:
 class _Maker:
     """Fills a state dict layer by layer."""
 
-    def __init__(self, norm: str, legacy: bool) -> None:
+    def __init__(self, norm: str, legacy: bool, biased: bool = False) -> None:
         self.norm = norm
+        self.biased = biased or norm.startswith("instance")
         self.legacy = legacy
         self.tensors: Tensors = {}
         self.rng = torch.Generator().manual_seed(1)
@@ -31,7 +32,7 @@ class _Maker:
     def conv(self, name: str, out: int, into: int, side: int, *, transposed=False, bias=None) -> None:
         shape = (into, out, side, side) if transposed else (out, into, side, side)
         self.tensors[f"{name}.weight"] = self.random(*shape) * (2 / (into * side * side)) ** 0.5
-        if self.norm.startswith("instance") if bias is None else bias:
+        if self.biased if bias is None else bias:
             self.tensors[f"{name}.bias"] = self.random(out) * 0.3
 
     def normalise(self, name: str, channels: int) -> None:
@@ -52,12 +53,13 @@ def resnet(
     ngf=4,
     dropout=False,
     legacy=False,
+    biased=False,
     down_filter=False,
     up_filter=False,
     channels=(3, 3),
 ) -> Tensors:
-    """A ResNet of the public code."""
-    m = _Maker(norm, legacy)
+    """A ResNet of the public code; `biased` also before batch normalisation, as others have it."""
+    m = _Maker(norm, legacy, biased)
     m.conv("model.1", ngf, channels[0], 7)
     m.normalise("model.2", ngf)
     at, width = 4, ngf
