@@ -23,12 +23,14 @@ from training.importers.leftthomas_srgan import LeftthomasSRGANFormat
 from training.importers.msrresnet import MSRResNetFormat
 from training.importers.ncnn_upscalers import NcnnFormat
 from training.importers.nvidia_stylegan2 import NvidiaStyleGAN2
+from training.importers.nvidia_stylegan3 import NvidiaStyleGAN3
 from training.importers.real_esrgan_compact import CompactFormat
 from training.importers.rosinality_stylegan2 import RosinalityStyleGAN2
 
 FORMATS: tuple[WeightFormat, ...] = (
     CompactFormat(),  # first, as the part that is asked for may say more than a name here
     NvidiaStyleGAN2(),
+    NvidiaStyleGAN3(),
     RosinalityStyleGAN2(),
     NcnnFormat(),
     ESRGANFormat(),

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import cast
 
 import torch
@@ -44,6 +45,7 @@ class SynthesisSettings:
         lrelu_upsampling: How much finer the leaky ReLU samples.
         use_radial_filters: Whether the filters before coarser samplings are radial, as those of R.
         conv_clamp: Feature maps are kept within ± this; None lets everything pass.
+        channels: Feature maps of the signals but the image, where they follow no rule.
     """
 
     resolution: int
@@ -61,6 +63,7 @@ class SynthesisSettings:
     lrelu_upsampling: int = 2
     use_radial_filters: bool = False
     conv_clamp: float | None = 256.0
+    channels: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -104,10 +107,49 @@ def signals(settings: SynthesisSettings) -> list[Signal]:
         cutoff = g.first_cutoff * (last_cutoff / g.first_cutoff) ** grown
         stopband = g.first_stopband * (last_stopband / g.first_stopband) ** grown
         rate = 2 ** math.ceil(math.log2(min(2 * stopband, g.resolution)))
-        channels = 3 if i == g.num_layers else round(min(g.channel_base / 2 / cutoff, g.channel_max))
+        channels = round(min(g.channel_base / 2 / cutoff, g.channel_max))
+        if i == g.num_layers:
+            channels = 3
+        elif g.channels is not None:
+            channels = g.channels[i]
         size = rate + 2 * g.margin_size if i < g.num_layers - 1 else g.resolution
         found.append(Signal(channels, size, rate, cutoff, max(stopband, rate / 2) - cutoff))
+    if any(after.sampling_rate < before.sampling_rate for before, after in pairwise(found)):
+        raise ValueError("cutoffs and stop bands must grow from the first layer to the last")
     return found
+
+
+def factors_between(before: Signal, after: Signal, settings: SynthesisSettings) -> tuple[int, int]:
+    """How much finer the leaky ReLU of a layer samples than its input, and than its output."""
+    rate = max(before.sampling_rate, after.sampling_rate) * settings.lrelu_upsampling
+    return rate // before.sampling_rate, rate // after.sampling_rate
+
+
+def filters_between(
+    before: Signal, after: Signal, settings: SynthesisSettings, *, is_critical: bool
+) -> tuple[Tensor, Tensor]:
+    """The low-pass filters of a layer: of its finer sampling, and before its coarser one.
+
+    Args:
+        before: What the layer takes.
+        after: What it gives.
+        settings: Of the network.
+        is_critical: Whether the cutoff is half the sampling rate.
+
+    Returns:
+        [taps] each, or the second one [taps, taps] if it is radial; a single 1 where nothing is resampled.
+    """
+    up, down = factors_between(before, after, settings)
+
+    def design(signal: Signal, factor: int, *, radial: bool) -> Tensor:
+        if factor == 1:
+            return torch.ones(1, 1) if radial else torch.ones(1)
+        rate = before.sampling_rate * up
+        taps = settings.filter_size * factor
+        return lowpass_filter(taps, signal.cutoff, 2 * signal.half_width, rate, radial=radial)
+
+    radial = settings.use_radial_filters and not is_critical
+    return design(before, up, radial=False), design(after, down, radial=radial)
 
 
 def view_transform(rotation: Tensor, translation: Tensor) -> Tensor:
@@ -226,16 +268,17 @@ class SynthesisLayer(nn.Module):
         self.register_buffer("magnitude_ema", torch.ones([]))
         if to_rgb:
             return
-        rate = max(before.sampling_rate, after.sampling_rate) * settings.lrelu_upsampling
-        up, down = rate // before.sampling_rate, rate // after.sampling_rate
-        up_taps, down_taps = (settings.filter_size * f if f > 1 else 1 for f in (up, down))
+        up_filter, down_filter = filters_between(before, after, settings, is_critical=is_critical)
+        up, down = factors_between(before, after, settings)
         size = before.size + self.kernel - 1
         # So many samples lie before and behind the input; half a sample stays where it is (appendix C.3).
-        pad = (after.size - 1) * down + 1 - size * up + up_taps + down_taps - 2
-        self.resampling = Resampling(up, down, size, after.size, (pad + up) // 2, up_taps, down_taps)
-        radial = settings.use_radial_filters and not is_critical
-        self.register_buffer("up_filter", _filter(up_taps, before, rate, radial=False))
-        self.register_buffer("down_filter", _filter(down_taps, after, rate, radial=radial))
+        taps = len(up_filter) + len(down_filter)
+        pad = (after.size - 1) * down + 1 - size * up + taps - 2
+        self.resampling = Resampling(
+            up, down, size, after.size, (pad + up) // 2, len(up_filter), len(down_filter)
+        )
+        self.register_buffer("up_filter", up_filter, persistent=up > 1)
+        self.register_buffer("down_filter", down_filter, persistent=down > 1)
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """[N, in_channels, H, W] styled by w [N, w_dim] → the signal after it."""
@@ -256,12 +299,6 @@ class SynthesisLayer(nn.Module):
             y, self.up_filter, self.down_filter, self.resampling, weight.shape[0],
             slope=0.2, gain=ACTIVATION_GAIN, clamp=self.clamp,
         )  # fmt: skip
-
-
-def _filter(taps: int, signal: Signal, rate: int, *, radial: bool) -> Tensor:
-    if taps == 1:
-        return torch.ones(1, 1) if radial else torch.ones(1)
-    return lowpass_filter(taps, signal.cutoff, 2 * signal.half_width, rate, radial=radial)
 
 
 class SynthesisNetwork(nn.Module):
@@ -332,14 +369,23 @@ class Generator(nn.Module):
         settings: What the synthesis network is made by.
         mapping_layers: Fully connected layers of the mapping network.
         c_dim: Classes; 0 if the generator is unconditional.
+        lr_multiplier: Learning rate of the mapping network's layers relative to the optimiser's.
     """
 
     def __init__(
-        self, z_dim: int, w_dim: int, settings: SynthesisSettings, mapping_layers: int = 2, c_dim: int = 0
+        self,
+        z_dim: int,
+        w_dim: int,
+        settings: SynthesisSettings,
+        mapping_layers: int = 2,
+        c_dim: int = 0,
+        lr_multiplier: float = 0.01,
     ) -> None:
         super().__init__()
         self.synthesis = SynthesisNetwork(w_dim, settings)
-        self.mapping = MappingNetwork(z_dim, w_dim, self.synthesis.num_ws, mapping_layers, c_dim=c_dim)
+        self.mapping = MappingNetwork(
+            z_dim, w_dim, self.synthesis.num_ws, mapping_layers, c_dim=c_dim, lr_multiplier=lr_multiplier
+        )
 
     def forward(
         self,
