@@ -93,7 +93,7 @@ class Stored:
         points = torch.stack([columns, rows, torch.ones_like(rows)], dim=-1)  # [H, W, 3]
         seen = torch.einsum("nij,hwj->nhwi", m[:, :2], points)
         freqs = self.tensors["synthesis.input.freqs"]
-        waves = torch.sin(2 * math.pi * (seen @ freqs.T + self.tensors["synthesis.input.phases"]))
+        waves: Tensor = torch.sin(2 * math.pi * (seen @ freqs.T + self.tensors["synthesis.input.phases"]))
         length = torch.einsum("ci,nij->ncj", freqs, m[:, :2, :2]).norm(dim=2)
         fade = 1 - (length - self.cutoff) / (self.sampling_rate / 2 - self.cutoff)
         waves = waves * fade.clip(0, 1)[:, None, None]
@@ -115,7 +115,7 @@ class Stored:
         kernels = kernels / self.tensors[f"{name}.magnitude_ema"].sqrt()
         n, k = len(w), weight.shape[-1]
         y = F.conv2d(x.flatten(0, 1)[None], kernels.flatten(0, 1), padding=k - 1, groups=n)
-        return y.unflatten(1, (n, -1))[0]
+        return y.reshape(n, -1, *y.shape[2:])
 
     def _layer(self, x: Tensor, w: Tensor, layer: Layer) -> Tensor:
         x = self._convolve(x, w, layer.name, demodulate=True)
