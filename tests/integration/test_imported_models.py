@@ -102,7 +102,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             arguments = ["import", str(files[name]), "--name", name, *case.terms]
             arguments += ["--repository", str(folder / "models"), "--out", str(folder / name / "report")]
             if len(files) == 1:  # the whole way; importing PyTorch anew takes seconds, so only once
-                command = [sys.executable, "-m", "training.cli", *arguments]
+                command = [sys.executable, "-m", "training", *arguments]
                 environment = {**os.environ, "PYTHONPATH": str(ROOT)}
                 done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
                 assert done.returncode == 0, done.stderr

@@ -14,10 +14,12 @@ from pathlib import Path
 import httpx
 import pytest
 from PIL import Image
+from typer.main import get_command
 
 from tests.gateway_process import GatewayProcess
 from tests.triton_process import TritonProcess
 from tests.worker_process import WorkerProcess
+from training.cli import app as gantrain
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 SECTIONS = dict(re.findall(r"^##+ (.*)\n((?:(?!^##+ ).*\n?)*)", README, re.MULTILINE))
@@ -26,7 +28,7 @@ CLIENT = r"ganserve (batch|generate|interpolate|jobs|mix|models|translate|upscal
 RUN = re.compile(rf"curl -s '?localhost:8080/|{CLIENT}")
 # What installs, trains or serves has tests of its own.
 NOT_RUN = re.compile(
-    r"make |\.venv/bin/gantrain |\.venv/bin/ganserve (keys create|up) |curl -s gateway:8080/"
+    r"make |\.venv/bin/gantrain |\.venv/bin/ganserve (keys create|load|up) |curl -s gateway:8080/"
 )
 IMAGES = (".png", ".webp", ".gif", ".jpg")
 
@@ -149,6 +151,15 @@ def test_every_call_is_shown_in_three_ways() -> None:
         assert f"/v1/{path} " in console
         assert f"ganserve {command} " in console
         assert f".{method}(" in python
+
+
+def test_what_trains_and_imports_is_a_command() -> None:
+    """Its commands and options exist; what they do is tested where they are."""
+    typed = re.findall(r"^\$ \.venv/bin/gantrain (.*)$", README, re.MULTILINE)
+    for line in typed:
+        name, *words = shlex.split(line, comments=True)
+        get_command(gantrain).commands[name].make_context(name, words)
+    assert {line.split()[0] for line in typed} >= {"train", "import", "inspect", "convert", "project"}
 
 
 def test_pictures_are_there_and_small() -> None:
