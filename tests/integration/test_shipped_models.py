@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import json
@@ -10,10 +11,15 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 import pytest
+import torch
 from google.protobuf import text_format
+from PIL import Image
 from tritonclient.grpc import model_config_pb2
+from typer.testing import CliRunner
 
+from training.cli import app as gantrain
 from training.export.golden import instruction_set
+from training.metrics.image_quality import psnr
 
 REPOSITORY = Path(__file__).parents[2] / "model_repository"
 CONFIGS = {
@@ -130,3 +136,26 @@ def test_every_seed_makes_another_picture(http):
     assert means.std(axis=0).min() > 5  # seas, plains and mountains differ in colour
     distances = np.abs(pixels[:, None] - pixels[None]).mean(axis=(2, 3, 4))
     assert distances[~np.eye(32, dtype=bool)].min() > 2
+
+
+def test_a_projected_picture_is_served(http, tmp_path):
+    """What `gantrain project` writes is a request as it stands, and its figures are those of the answer."""
+    target = http.get("/v1/models/terrain/images/5.png").content
+    (tmp_path / "target.png").write_bytes(target)
+    arguments = ["--model", "terrain", "--repository", str(REPOSITORY), "--steps", "10", "--device", "cpu"]
+    done = CliRunner().invoke(
+        gantrain,
+        ["project", str(tmp_path / "target.png"), *arguments, "--perceptual", "none", "--out", str(tmp_path)],
+    )
+    assert done.exit_code == 0, done.stderr
+    report = json.loads((tmp_path / "projection.json").read_text())
+    headers = {"content-type": "application/json"}
+    answer = http.post("/v1/generate", content=(tmp_path / "ws.json").read_bytes(), headers=headers)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["model_digest"] == report["model"]["digest"]
+    image, wanted = (
+        torch.from_numpy(np.array(Image.open(io.BytesIO(data)))).permute(2, 0, 1)[None]
+        for data in (base64.b64decode(answer.json()["data"][0]["b64_json"]), target)
+    )
+    assert float(psnr(image, wanted)) == pytest.approx(report["found"]["psnr"], abs=1e-3)
+    assert report["found"]["psnr"] > report["start"]["psnr"]

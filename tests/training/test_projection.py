@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import math
 import sys
@@ -17,9 +18,19 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tests.exported_models import CLASSES, tiny_generator
+from training.checkpoint import Checkpoint, save_checkpoint
 from training.cli import app
+from training.engine import Engine
 from training.export.exportable import FLOATS
+from training.export.generator import synthesis_model
+from training.export.onnx_graph import to_onnx
+from training.families.stylegan import StyleGAN2
+from training.importers.base import UnreadableWeightsError
+from training.importers.rosinality_stylegan2 import RosinalityStyleGAN2
 from training.metrics.image_quality import psnr
+from training.networks.stylegan2 import Generator
+from training.networks.stylegan3 import Generator as StyleGAN3
+from training.networks.stylegan3 import SynthesisSettings
 from training.perceptual import PerceptualError
 from training.projection import search
 from training.projection.files import REPORT, REQUEST, WS, PictureError, find_pictures, read_target
@@ -43,6 +54,7 @@ from training.projection.torch_graph import TorchGraph, UnknownOperationError
 REPOSITORY = Path(__file__).parents[2] / "model_repository"
 SYNTHESIS = REPOSITORY / "terrain-synthesis" / "1" / "model.onnx"
 CPU = torch.device("cpu")
+DTYPES = {"TYPE_FP32": torch.float32, "TYPE_INT64": torch.int64}
 
 
 @pytest.fixture(autouse=True)
@@ -236,6 +248,60 @@ def test_a_served_graph_has_the_gradients_of_its_network(exported_repository):
         torch.testing.assert_close(theirs, ours, rtol=1e-3, atol=1e-4)
     z, label = torch.randn(5, 8), torch.eye(3)[torch.tensor([0, 1, 2, 1, 0])]
     torch.testing.assert_close(exported.styles(z, label), network.styles(z, label), rtol=1e-4, atol=1e-5)
+
+
+def test_the_graph_of_a_stylegan3_has_the_gradients_of_its_network():
+    """Alias-free layers, and a view that stays upright."""
+    torch.manual_seed(0)
+    settings = SynthesisSettings(16, channel_base=64, channel_max=4, num_layers=1, num_critical=1)
+    network = StyleGAN3(8, 8, settings).eval().requires_grad_(False)
+    exportable = synthesis_model(network)
+    exportable.graph.with_floats = True
+    inputs = {
+        spec.name: torch.zeros(2, *spec.dims, dtype=DTYPES[spec.data_type]) for spec in exportable.inputs
+    }
+    model = to_onnx(exportable.graph, inputs, ["images", FLOATS])
+    upright = {name: value[:1] for name, value in inputs.items() if name != "ws"}
+    graph = TorchGraph(model, FLOATS, upright, CPU)
+    served, ours = (
+        torch.randn(1, network.mapping.num_ws, 8, generator=torch.Generator().manual_seed(1)).requires_grad_(
+            True
+        )
+        for _ in range(2)
+    )
+    images = graph({"ws": served}).permute(0, 3, 1, 2)
+    wanted = network.synthesis(ours, [])
+    images.square().sum().backward()
+    wanted.square().sum().backward()
+    torch.testing.assert_close(images, wanted, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(served.grad, ours.grad, rtol=1e-3, atol=1e-4)
+
+
+def test_a_run_is_projected_into(tmp_path, tiny_config, few_w):
+    family = StyleGAN2(tiny_config, Engine(0, device="cpu"))
+    state = Checkpoint(tiny_config, (), 1, family.state_dict(), {}, 0.0, "CPU")
+    save_checkpoint(tmp_path / "checkpoint.pt", state)
+    generator = open_projectable(str(tmp_path), REPOSITORY, CPU)
+    assert (generator.name, generator.resolution, generator.served) == ("tiny", 16, False)
+    assert generator.digest == hashlib.sha256((tmp_path / "checkpoint.pt").read_bytes()).hexdigest()
+    picture = save(tmp_path / "a.png", made_by(generator))
+    model = ["--model", tmp_path / "checkpoint.pt", "--steps", 10, "--perceptual", "none"]
+    done = gantrain_project(picture, *model, "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.stderr
+    assert "once it is exported as 'tiny'" in done.stderr
+
+
+def test_a_file_of_somebody_else_is_projected_into(tmp_path):
+    network = Generator(8, 8, 8, 32, 4, 2).eval().requires_grad_(False)
+    content = RosinalityStyleGAN2().publish(network)
+    torch.save(content, tmp_path / "faces.pt")
+    generator = open_projectable(str(tmp_path / "faces.pt"), REPOSITORY, CPU)
+    z = torch.randn(1, network.mapping.z_dim)
+    images = generator.images(network.mapping.ws(z, None), generator.noise)
+    torch.testing.assert_close(images, network(z), rtol=1e-4, atol=1e-4)
+    (tmp_path / "other.pt").write_bytes(b"no weights")
+    with pytest.raises(UnreadableWeightsError):
+        open_projectable(str(tmp_path / "other.pt"), REPOSITORY, CPU)
 
 
 def test_a_graph_that_computes_otherwise_is_refused(terrain, monkeypatch):

@@ -15,7 +15,7 @@ from training.errors import GantrainError
 from training.families.base import Deployable, Kind
 from training.families.table import FAMILIES
 from training.files import atomic_write
-from training.importers.base import UnreadableWeightsError, UnsupportedWeightsError, WeightFormat
+from training.importers.base import UnsupportedWeightsError, WeightFormat
 from training.importers.proof import prove
 from training.importers.reading import read_weights
 from training.importers.table import FORMATS, OWN, recognise
@@ -32,10 +32,12 @@ class Source:
     Attributes:
         kind: What they do.
         networks: Names and networks; two of a CycleGAN.
+        classes: Names of the classes, of a run whose dataset has labels.
     """
 
     kind: Kind
     networks: Sequence[tuple[str, nn.Module]]
+    classes: tuple[str, ...] = ()
 
 
 def read_source(path: Path, part: str | None = None) -> Source:
@@ -47,14 +49,11 @@ def read_source(path: Path, part: str | None = None) -> Source:
 
     Raises:
         CheckpointError: If a folder holds no checkpoint.
-        UnreadableWeightsError: If a file is neither.
+        UnreadableWeightsError: If a file is neither; PyTorch does not get to see it then.
     """
     if path.is_dir():
         return _of_checkpoint(path)
-    try:
-        stored = read_weights(path)
-    except UnreadableWeightsError:
-        return _of_checkpoint(path)
+    stored = read_weights(path)
     if isinstance(stored.content, dict) and stored.content.keys() >= OWN:
         return _of_checkpoint(path)
     found = recognise(stored, part)
@@ -67,7 +66,7 @@ def _of_checkpoint(path: Path) -> Source:
     deployables: Sequence[Deployable] = family.deployables(
         checkpoint.config, checkpoint.classes, checkpoint.family
     )
-    return Source(family.kind, [(d.name, d.network) for d in deployables])
+    return Source(family.kind, [(d.name, d.network) for d in deployables], checkpoint.classes)
 
 
 def formats_for(network: nn.Module) -> dict[str, dict[str, Any]]:

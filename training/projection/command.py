@@ -16,7 +16,9 @@ def project(
     ],
     model: Annotated[
         str,
-        typer.Option("--model", help="A generator: name in the repository, folder of a run, or checkpoint."),
+        typer.Option(
+            "--model", help="A generator: name in the repository, folder of a run, or a file of weights."
+        ),
     ],
     space: Annotated[
         Literal["w", "w+"],

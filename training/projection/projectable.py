@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from training.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
+from training.checkpoint import LATEST, find_checkpoint
 from training.errors import GantrainError
 from training.export.exportable import FLOATS, Arrays
 from training.families.base import GeneratorNetwork
-from training.families.table import FAMILIES
+from training.importers.converting import read_source
 from training.pixels import to_uint8
 
 MAX_LEVEL_ERROR = 1
@@ -213,17 +213,20 @@ def open_projectable(model: str, repository: Path, device: torch.device) -> Proj
     """Finds a generator.
 
     Args:
-        model: Folder of a run, a checkpoint, or the name of a model of the repository.
+        model: Folder of a run, a file of weights that is its checkpoint or can be imported, or the name of a
+            model of the repository.
         repository: Triton's model repository.
         device: Where to compute.
 
     Raises:
         ProjectableError: If there is no such model, or it is none that images can be projected into.
-        CheckpointError: If the run or checkpoint cannot be read.
+        CheckpointError: If the run cannot be read.
+        UnreadableWeightsError: If the file cannot be read; nothing in it was executed.
+        UnsupportedWeightsError: If it is of no format that can be imported.
     """
     path = Path(model)
-    if path.is_file() or (path.is_dir() and find_checkpoint(path)):
-        return _from_run(path, device)
+    if path.is_file() or (path / LATEST).is_file():
+        return _of_file(path, device)
     if (repository / f"{model}-synthesis").is_dir():
         return ServedGenerator(repository, model, device)
     if (repository / model).is_dir():
@@ -242,20 +245,16 @@ def _no_generator(model: str, kind: str) -> ProjectableError:
     )
 
 
-def _from_run(path: Path, device: torch.device) -> Projectable:
+def _of_file(path: Path, device: torch.device) -> Projectable:
+    """A generator of a run, or of somebody's file of weights."""
+    source = read_source(path)
+    if source.kind != "generator":
+        raise _no_generator(str(path), source.kind)
+    ((name, network),) = source.networks
     file = find_checkpoint(path)
-    checkpoint: Checkpoint = load_checkpoint(path)
-    family = FAMILIES[checkpoint.config.family]
-    if family.kind != "generator":
-        raise _no_generator(str(path), family.kind)
-    (deployable,) = family.deployables(checkpoint.config, checkpoint.classes, checkpoint.family)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
     return TrainedGenerator(
-        deployable.network,
-        name=deployable.name,
-        origin=f"{file}, {checkpoint.kimg:.3g} kimg",
-        digest=hashlib.sha256(file.read_bytes()).hexdigest(),
-        classes=checkpoint.classes,
-        device=device,
+        network, name=name, origin=str(file), digest=digest, classes=source.classes, device=device
     )
 
 

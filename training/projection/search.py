@@ -47,8 +47,8 @@ RAMP_DOWN = 0.25
 NOISE_WEIGHT = 1e5
 """Weight of the penalty on optimised noise."""
 
-SMALLEST_SIDE, LARGEST_SIDE = 128, 256
-"""Sides between which features are computed: of less they see little, and of more nothing else."""
+SMALLEST_SIDE, LARGEST_SIDE = 32, 256
+"""Sides between which features are computed; below, the deep ones have hardly a place left."""
 
 _BATCH = 1000
 _CHECK_EVERY = 10
@@ -237,7 +237,7 @@ class Objective:
 
 
 def seen(images: Tensor) -> Tensor:
-    """Images at the size at which features are computed: at least 128², at most 256². [N, 3, R, R]."""
+    """Images at the size at which features are computed: at least 32², at most 256². [N, 3, R, R]."""
     side = min(max(images.shape[-1], SMALLEST_SIDE), LARGEST_SIDE)
     if side < images.shape[-1]:
         return F.interpolate(images, (side, side), mode="area")

@@ -221,7 +221,7 @@ def _gemm(x: Sequence[Any], a: Attributes) -> Tensor:
     return y if len(x) < 3 or x[2] is None else y + x[2] * a.get("beta", 1.0)
 
 
-def _reduce(name: str) -> Operation:
+def _reduce(compute: Callable[[Tensor, list[int], bool], Tensor]) -> Operation:
     def reduce(x: Sequence[Any], a: Attributes) -> Tensor:
         axes = _axes(x, a)
         if axes is None and a.get("noop_with_empty_axes", 0):
@@ -229,9 +229,7 @@ def _reduce(name: str) -> Operation:
             return y
         dims = list(range(x[0].ndim)) if axes is None else axes
         keep = bool(a.get("keepdims", 1))
-        if name == "mean":
-            return torch.mean(x[0], dims, keep)
-        return torch.sum(x[0], dims, keep) if name == "sum" else torch.amax(x[0], dims, keep)
+        return compute(x[0], dims, keep)
 
     return reduce
 
@@ -323,9 +321,10 @@ OPERATIONS: dict[str, Operation] = {
     "Pad": _pad,
     "Pow": lambda x, _: x[0] ** x[1],
     "Reciprocal": lambda x, _: x[0].reciprocal(),
-    "ReduceMax": _reduce("max"),
-    "ReduceMean": _reduce("mean"),
-    "ReduceSum": _reduce("sum"),
+    "ReduceL2": _reduce(lambda x, dims, keep: x.square().sum(dims, keep).sqrt()),
+    "ReduceMax": _reduce(torch.amax),
+    "ReduceMean": _reduce(torch.mean),
+    "ReduceSum": _reduce(torch.sum),
     "Relu": lambda x, _: x[0].relu(),
     "Reshape": _reshape,
     "Shape": _shape,
