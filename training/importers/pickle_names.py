@@ -155,7 +155,8 @@ NAMES: dict[str, object] = {
     **_known("collections.defaultdict", call=_default_dictionary),
     **_known("collections.deque", "builtins.set", "builtins.frozenset", call=_list, new=_list),
     **_known("argparse.Namespace", "types.SimpleNamespace", call=_attributes, new=_attributes),
-    **_known("builtins.object", "builtins.list", "builtins.int", "builtins.float", "copyreg._reconstructor"),
+    **_known("builtins.object", "copyreg._reconstructor"),
+    **_known(*(f"builtins.{kind}" for kind in ("int", "long", "float", "bool", "str", "unicode", "list"))),
     **_known(
         *(f"{module}.{kind}" for module in ("pathlib", "pathlib._local") for kind in (
             "Path", "PosixPath", "WindowsPath", "PurePath", "PurePosixPath", "PureWindowsPath"

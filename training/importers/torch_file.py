@@ -144,9 +144,8 @@ def _storage_id(saved: Any) -> tuple[StorageType, str, int]:
 def _other_archive(names: Sequence[str]) -> str:
     if any(name.endswith(".npy") for name in names):
         return "is an archive of NumPy arrays: load them, and save a state_dict with torch.save"
-    inner = [
-        name for name in names if name.endswith((".pth", ".pt", ".pkl", ".safetensors", ".param", ".ckpt"))
-    ]
+    endings = (".pth", ".pt", ".pkl", ".safetensors", ".param", ".ckpt")
+    inner = [name for name in names if name.endswith(endings) and not name.endswith(f"/{_PICKLE}")]
     if inner:
         return f"is an archive with {shown(inner[0])} in it: unpack it, and import that"
     return "is an archive, but not of torch.save"
