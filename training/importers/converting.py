@@ -71,15 +71,21 @@ def _of_checkpoint(path: Path) -> Source:
 
 def formats_for(network: nn.Module) -> dict[str, dict[str, Any]]:
     """What `torch.save` would write, by the name of each format that has a place for the network."""
-    found = {}
+    return _tried(network)[0]
+
+
+def _tried(network: nn.Module) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """What each format would write, and why others would be the right ones but cannot."""
+    found, reasons = {}, []
     for known in FORMATS:
         try:
             content = known.publish(network)
-        except UnsupportedWeightsError:
+        except UnsupportedWeightsError as error:
+            reasons.append(f"{known.name}: {error}")
             continue
         if content is not None:
             found[known.name] = content
-    return found
+    return found, reasons
 
 
 def convert(name: str, network: nn.Module, kind: Kind, to: str | None, out: Path) -> str:
@@ -100,12 +106,12 @@ def convert(name: str, network: nn.Module, kind: Kind, to: str | None, out: Path
         UnsupportedWeightsError: If the format cannot say what this network does.
     """
     if to is None:
-        possible = formats_for(network)
+        possible, reasons = _tried(network)
         if len(possible) != 1:
             raise ConversionError(
                 f"{name} can be written as {' or '.join(possible)}: choose with --to"
                 if possible
-                else f"no public layout has a place for {name}"
+                else "; ".join([f"no public layout has a place for {name}", *reasons])
             )
         to, content = next(iter(possible.items()))
     else:

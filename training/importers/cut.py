@@ -43,7 +43,15 @@ class CUT(WeightFormat):
         """See the base class."""
         if isinstance(network, GreyTranslator):
             network = network.network
-        return publish_translator(network, self.title) if isinstance(network, ResNet) else None
+        if not isinstance(network, ResNet):
+            return None
+        tensors = publish_translator(network, self.title)
+        if not any(name.endswith(".filt") for name in tensors):
+            raise UnsupportedWeightsError(
+                "this network resamples by strides, as CycleGAN's do: write it as `cyclegan-pix2pix`, which "
+                "the code of CUT loads with --no_antialias --no_antialias_up"
+            )
+        return tensors
 
 
 def _refuse_others(stored: StoredFile, tensors: Tensors) -> None:
