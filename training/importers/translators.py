@@ -14,6 +14,7 @@ from training.importers.translator_layouts import public_names
 from training.importers.translator_reference import StoredTranslator
 from training.importers.translator_shapes import MIN_LEVELS, check_channels
 from training.importers.translator_weights import as_ours, published, without_statistics
+from training.importers.unet_widening import widened
 from training.networks.grey import GreyTranslator
 from training.networks.norms import ImageNorm2d, NormName
 from training.networks.resnet import ResNet
@@ -24,6 +25,17 @@ Statistics = Literal["running", "batch"]
 TEST_TIME: Statistics = "batch"
 """What the public code normalises by, run as documented: without `--eval` it stays in training mode."""
 
+_VARIANTS: dict[Statistics, str] = {"running": "running-statistics", "batch": "image-statistics"}
+_STATISTICS_NOTES: dict[Statistics, str] = {
+    "batch": (
+        "Batch normalisation goes by the statistics of each image, as the public test.py does without "
+        f"--eval; `--variant {_VARIANTS['running']}` takes the averages of the training, as with --eval."
+    ),
+    "running": (
+        "Batch normalisation goes by the averages of the training, as the public test.py does with --eval; "
+        f"`--variant {_VARIANTS['batch']}` takes the statistics of each image, as it does without."
+    ),
+}
 _EXAMPLE_SIDE = 64
 _PUBLIC_MULTIPLE = 4
 
@@ -52,7 +64,7 @@ def recognised(
 
     variants = {}
     if options["norm"] == "batch":
-        variants = {"running-statistics": build("running"), "image-statistics": build("batch")}
+        variants = {name: build(statistics) for statistics, name in _VARIANTS.items()}
     return Recognised(
         kind="translator",
         hyperparameters=options if network_class is ResNet else _without_dropout(options),
@@ -139,17 +151,8 @@ def _without_dropout(options: dict[str, Any]) -> dict[str, Any]:
 
 def _policy_notes(network: nn.Module, options: dict[str, Any], statistics: Statistics) -> list[str]:
     notes = []
-    if options["norm"] == "batch" and statistics == "batch":
-        notes.append(
-            "Batch normalisation goes by the statistics of each image, as the public test.py does without "
-            "--eval; `--variant running-statistics` takes the averages of the training, as it does with "
-            "--eval."
-        )
-    elif options["norm"] == "batch":
-        notes.append(
-            "Batch normalisation goes by the averages of the training, as the public test.py does with "
-            "--eval."
-        )
+    if options["norm"] == "batch":
+        notes.append(_STATISTICS_NOTES[statistics])
     if options["dropout"] or isinstance(network, UNet):
         notes.append(
             "Dropout is off, so that the same image gives the same pixels; the public test.py leaves it on "
@@ -174,24 +177,23 @@ def publish_translator(network: ResNet | UNet, code: str) -> dict[str, Any]:
     Raises:
         UnsupportedWeightsError: If that code cannot make such a network.
     """
-    if isinstance(network, ResNet):
-        if network.size_multiple != _PUBLIC_MULTIPLE:
-            raise UnsupportedWeightsError(
-                f"the ResNet of {code} halves images twice before its residual blocks; this one makes them "
-                f"{network.size_multiple} times smaller"
-            )
-    else:
-        _check_unet(network, code)
+    if isinstance(network, ResNet) and network.size_multiple != _PUBLIC_MULTIPLE:
+        raise UnsupportedWeightsError(
+            f"the ResNet of {code} halves images twice before its residual blocks; this one makes them "
+            f"{network.size_multiple} times smaller"
+        )
     norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d | nn.InstanceNorm2d)]
     if any(isinstance(m, nn.InstanceNorm2d) and m.affine and not isinstance(m, ImageNorm2d) for m in norms):
         raise UnsupportedWeightsError(
             f"instance normalisation of {code} neither scales nor shifts, and that of this network does"
         )
     tensors = published(network)
+    if isinstance(network, UNet):
+        tensors = _as_wide_as_public(network, tensors, code)
     return tensors if norms else _without_biases(tensors, code)
 
 
-def _check_unet(network: UNet, code: str) -> None:
+def _as_wide_as_public(network: UNet, tensors: dict[str, Tensor], code: str) -> dict[str, Tensor]:
     levels = len(network.down)
     if levels < MIN_LEVELS:
         raise UnsupportedWeightsError(
@@ -201,11 +203,7 @@ def _check_unet(network: UNet, code: str) -> None:
     convolutions = [m for m in network.down.modules() if isinstance(m, nn.Conv2d)]
     widths = [m.out_channels for m in convolutions]
     wanted = [widths[0] * 2 ** min(i, 3) for i in range(levels)]
-    if widths != wanted:
-        raise UnsupportedWeightsError(
-            f"the U-Net of {code} has {', '.join(map(str, wanted))} channels on its way down; this one has "
-            f"{', '.join(map(str, widths))} (`generator.channel_max`)"
-        )
+    return tensors if widths == wanted else widened(tensors, widths, wanted)
 
 
 def _without_biases(tensors: dict[str, Tensor], code: str) -> dict[str, Tensor]:
