@@ -16,6 +16,7 @@ from training.export.fold import fold_batch_norms
 from training.export.golden import golden_hashes
 from training.export.graphs import TRANSFORMS, MappingGraph, MovableSynthesisGraph, SynthesisGraph
 from training.export.seeded_noise import seeded_noise
+from training.export.stylegan3_synthesis import PreparedSynthesis
 from training.export.triton_entry import TensorSpec
 from training.families.base import (
     Deployable,
@@ -25,6 +26,7 @@ from training.families.base import (
     SynthesisHalf,
 )
 from training.networks.stylegan2 import Generator as StyleGAN2Generator
+from training.networks.stylegan3 import SynthesisNetwork as StyleGAN3Synthesis
 from training.pixels import to_uint8
 
 BATCHES = (1, 2, 5, 16)
@@ -202,6 +204,8 @@ def synthesis_model(network: GeneratorNetwork) -> Exportable:
 
 def synthesis_graph(synthesis: SynthesisHalf) -> Graph:
     """The graph of a synthesis half, without what only training needs."""
+    if isinstance(synthesis, StyleGAN3Synthesis):
+        return MovableSynthesisGraph(PreparedSynthesis(synthesis))
     if isinstance(synthesis, MovableSynthesis):
         return MovableSynthesisGraph(synthesis)
     return SynthesisGraph(cast(SynthesisHalf, fold_batch_norms(cast(nn.Module, synthesis))))

@@ -13,6 +13,7 @@ output. No zeros are multiplied, and none of the samples computed is thrown away
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -134,81 +135,114 @@ def down_phases(f: Tensor, r: Resampling) -> Tensor:
     return split.permute(0, 1, 3, 5, 2, 4)
 
 
+@dataclass(frozen=True)
+class PhaseKernels:
+    """Depthwise kernels between the input, the phases of the finer sampling, and those of the output.
+
+    Attributes:
+        up_columns: By the phase of rows, [C, 1, up_kernel, 1].
+        up_rows: By the phase of columns, [C, 1, 1, up_kernel].
+        down_rows: By the phase of the output's columns and that of the finer sampling's.
+        down_columns: By the phase of the output's rows and that of the finer sampling's.
+        down_planes: Of a radial filter, in place of the two before: by the phases of the output's rows and
+            columns, then by those of the finer sampling, all in one list.
+    """
+
+    up_columns: Sequence[Tensor]
+    up_rows: Sequence[Tensor]
+    down_rows: Sequence[Sequence[Tensor]] = ()
+    down_columns: Sequence[Sequence[Tensor]] = ()
+    down_planes: Sequence[Tensor] = ()
+
+
+def phase_kernels(
+    up_filter: Tensor, down_filter: Tensor, r: Resampling, channels: int, gain: float
+) -> PhaseKernels:
+    """The kernels of filters [up_taps] and [down_taps], or [down_taps, down_taps] if it is radial.
+
+    Args:
+        up_filter: Of the finer sampling.
+        down_filter: Before the coarser one.
+        r: The sizes.
+        channels: Of the signal.
+        gain: Scales the finer sampling.
+    """
+    up = up_phases(up_filter, r)
+    down = down_phases(down_filter, r)
+
+    def lines(taps: Tensor, axis: int) -> list[Tensor]:
+        """[phases, K] → for each phase [channels, 1, K, 1] or [channels, 1, 1, K]."""
+        taps = taps[:, None, None, :, None] if axis == 0 else taps[:, None, None, None, :]
+        return list(taps.expand(-1, channels, -1, -1, -1).unbind(0))
+
+    columns, rows = lines(up * gain, 0), lines(up, 1)
+    if down.ndim == 3:
+        return PhaseKernels(columns, rows, [lines(d, 1) for d in down], [lines(d, 0) for d in down])
+    planes = down.flatten(0, 3)[:, None, None].expand(-1, channels, -1, -1, -1)
+    return PhaseKernels(columns, rows, down_planes=planes.unbind(0))
+
+
 def filtered_leaky_relu(
-    x: Tensor,
-    up_filter: Tensor,
-    down_filter: Tensor,
-    r: Resampling,
-    channels: int,
-    *,
-    slope: float,
-    gain: float,
-    clamp: float | None,
+    x: Tensor, kernels: PhaseKernels, r: Resampling, *, slope: float, clamp: float | None
 ) -> Tensor:
     """Finer sampling, leaky ReLU, filter, coarser sampling (figure 4b of the paper).
 
     Args:
-        x: [N, channels, size, size].
-        up_filter: [up_taps].
-        down_filter: [down_taps], or [down_taps, down_taps].
+        x: [N, C, size, size].
+        kernels: Of C channels.
         r: The sizes.
-        channels: As a Python int, so that exported graphs hold kernels as constants.
         slope: Of the negative side.
-        gain: Scales what is given to the leaky ReLU.
         clamp: What comes out of the leaky ReLU is kept within ± this; None lets everything pass.
 
     Returns:
-        [N, channels, out_size, out_size].
+        [N, C, out_size, out_size].
     """
-    up = up_phases(up_filter.to(x.dtype), r)
-    down = down_phases(down_filter.to(x.dtype), r)
     before, behind = r.margins
     margin = before if before == behind and before >= 0 else 0
     if not margin:
         x = F.pad(x, (before, behind, before, behind))
-    outputs: list[list[Tensor | None]] = [[None] * r.rate for _ in range(r.rate)]
-
-    def add(i: int, j: int, part: Tensor) -> None:
-        known = outputs[i][j]
-        outputs[i][j] = part if known is None else known + part
-
+    outputs = [_Sum() for _ in range(r.rate**2)]
     for p in range(r.up):
-        rows = _filter_columns(x, up[p] * gain, channels, margin)
-        sums: list[Tensor | None] = [None] * r.rate
+        stretched = _depthwise(x, kernels.up_columns[p], (margin, 0))
+        sums = [_Sum() for _ in range(r.rate)]
         for q in range(r.up):
-            phase = F.leaky_relu(_filter_rows(rows, up[q], channels, margin), slope)
+            phase = F.leaky_relu(_depthwise(stretched, kernels.up_rows[q], (0, margin)), slope)
             if clamp is not None:
                 phase = phase.clamp(-clamp, clamp)
-            for j in range(r.rate):
-                if down.ndim == 3:
-                    part, known = _filter_rows(phase, down[j, q], channels), sums[j]
-                    sums[j] = part if known is None else known + part
-                else:
-                    for i in range(r.rate):
-                        add(i, j, _depthwise(phase, down[i, j, p, q], channels))
-        for j, columns in enumerate(sums):
-            if columns is not None:
-                for i in range(r.rate):
-                    add(i, j, _filter_columns(columns, down[i, p], channels))
-    return _interleave(outputs, r, channels)
+            if kernels.down_planes:
+                for i, output in enumerate(outputs):
+                    output.add(_depthwise(phase, kernels.down_planes[(i * r.up + p) * r.up + q]))
+            else:
+                for j in range(r.rate):
+                    sums[j].add(_depthwise(phase, kernels.down_rows[j][q]))
+        if not kernels.down_planes:
+            for i in range(r.rate):
+                for j in range(r.rate):
+                    outputs[i * r.rate + j].add(_depthwise(sums[j].value(), kernels.down_columns[i][p]))
+    return _interleave([output.value() for output in outputs], r)
 
 
-def _interleave(outputs: list[list[Tensor | None]], r: Resampling, channels: int) -> Tensor:
+class _Sum:
+    """Adds up tensors without a zero to begin with."""
+
+    def __init__(self) -> None:
+        self._value: Tensor | None = None
+
+    def add(self, part: Tensor) -> None:
+        self._value = part if self._value is None else self._value + part
+
+    def value(self) -> Tensor:
+        assert self._value is not None
+        return self._value
+
+
+def _interleave(parts: Sequence[Tensor], r: Resampling) -> Tensor:
     """The phases of the output as one image."""
-    parts = [part for row in outputs for part in row if part is not None]
     if r.rate == 1:
         return parts[0]
-    y = torch.stack(parts, dim=2).flatten(1, 2)  # [N, channels · rate², H, W]
-    return F.pixel_shuffle(y, r.rate)[:, :channels, : r.out_size, : r.out_size]
+    y = torch.stack(list(parts), dim=2).flatten(1, 2)  # [N, C · rate², H, W]
+    return F.pixel_shuffle(y, r.rate)[:, :, : r.out_size, : r.out_size]
 
 
-def _depthwise(x: Tensor, kernel: Tensor, channels: int, margin: tuple[int, int] = (0, 0)) -> Tensor:
-    return F.conv2d(x, kernel.expand(channels, 1, *kernel.shape), padding=margin, groups=channels)
-
-
-def _filter_columns(x: Tensor, taps: Tensor, channels: int, margin: int = 0) -> Tensor:
-    return _depthwise(x, taps[:, None], channels, (margin, 0))
-
-
-def _filter_rows(x: Tensor, taps: Tensor, channels: int, margin: int = 0) -> Tensor:
-    return _depthwise(x, taps[None], channels, (0, margin))
+def _depthwise(x: Tensor, kernel: Tensor, margin: tuple[int, int] = (0, 0)) -> Tensor:
+    return F.conv2d(x, kernel, padding=margin, groups=kernel.shape[0])

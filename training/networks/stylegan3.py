@@ -20,9 +20,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.networks.alias_free import Resampling, filtered_leaky_relu, lowpass_filter
+from training.networks.alias_free import (
+    PhaseKernels,
+    Resampling,
+    filtered_leaky_relu,
+    lowpass_filter,
+    phase_kernels,
+)
 from training.networks.layers import ACTIVATION_GAIN, EqualizedLinear
 from training.networks.mapping import MappingNetwork
+
+SLOPE = 0.2
+"""Of the negative side of the leaky ReLU."""
 
 
 @dataclass(frozen=True)
@@ -280,25 +289,55 @@ class SynthesisLayer(nn.Module):
         self.register_buffer("up_filter", up_filter, persistent=up > 1)
         self.register_buffer("down_filter", down_filter, persistent=down > 1)
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """[N, in_channels, H, W] styled by w [N, w_dim] → the signal after it."""
-        s = self.affine(w)
+    def normalized_weight(self) -> Tensor:
+        """The weight as it is used before styles, the scale of its input taken into account. [O, I, k, k]."""
         weight: Tensor = self.weight
-        per_map = self.in_channels * self.kernel**2
         gain = self.magnitude_ema.rsqrt()  # brings the input to unit variance
         if self.to_rgb:
-            s = s * (gain / math.sqrt(self.in_channels))
-            y = F.conv2d(x * s[:, :, None, None], weight, self.bias)
-            return y if self.clamp is None else y.clamp(-self.clamp, self.clamp)
-        weight = weight * (weight.square().sum(dim=(1, 2, 3), keepdim=True) / per_map).rsqrt()
-        s = s * (s.square().sum(dim=1, keepdim=True) / self.in_channels).rsqrt()
-        sigma2 = s.square() @ weight.square().sum(dim=(2, 3)).t()  # [N, O]
-        y = F.conv2d(x * (s * gain)[:, :, None, None], weight, padding=self.kernel - 1)
-        y = y * (sigma2 + 1e-8).rsqrt()[:, :, None, None] + self.bias[:, None, None]
-        return filtered_leaky_relu(
-            y, self.up_filter, self.down_filter, self.resampling, weight.shape[0],
-            slope=0.2, gain=ACTIVATION_GAIN, clamp=self.clamp,
-        )  # fmt: skip
+            return weight * (gain / math.sqrt(self.in_channels))
+        return weight * weight.square().mean(dim=(1, 2, 3), keepdim=True).rsqrt() * gain
+
+    def squared_weight(self) -> Tensor:
+        """ΣW² over the kernel, of the weight at unit variance, [O, I]."""
+        squares = self.weight.square()
+        return (squares / squares.mean(dim=(1, 2, 3), keepdim=True)).sum(dim=(2, 3))
+
+    def kernels(self, channels: int) -> PhaseKernels:
+        """Those of the filters, for so many channels."""
+        return phase_kernels(self.up_filter, self.down_filter, self.resampling, channels, ACTIVATION_GAIN)
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """[N, in_channels, H, W] styled by w [N, w_dim] → the signal after it."""
+        s, weight = self.affine(w), self.normalized_weight()
+        if self.to_rgb:
+            return colours(x, s, weight, self.bias, self.clamp)
+        s = s * s.square().mean(dim=1, keepdim=True).rsqrt()
+        y = styled(x, s, weight, self.squared_weight(), self.bias)
+        kernels = self.kernels(weight.shape[0])
+        return filtered_leaky_relu(y, kernels, self.resampling, slope=SLOPE, clamp=self.clamp)
+
+
+def styled(x: Tensor, s: Tensor, weight: Tensor, squares: Tensor, bias: Tensor) -> Tensor:
+    """A modulated convolution, brought back to unit variance, and a bias.
+
+    Args:
+        x: [N, I, H, W].
+        s: Styles, [N, I].
+        weight: [O, I, k, k].
+        squares: ΣW² over the kernel, [O, I].
+        bias: [O].
+
+    Returns:
+        [N, O, H + k − 1, W + k − 1]: as far as the kernel touches the input.
+    """
+    y = F.conv2d(x * s[:, :, None, None], weight, padding=weight.shape[-1] - 1)
+    return y * (s.square() @ squares.t() + 1e-8).rsqrt()[:, :, None, None] + bias[:, None, None]
+
+
+def colours(x: Tensor, s: Tensor, weight: Tensor, bias: Tensor, clamp: float | None) -> Tensor:
+    """The last layer: a modulated 1×1 convolution to colours, kept within ± `clamp`."""
+    y = F.conv2d(x * s[:, :, None, None], weight, bias)
+    return y if clamp is None else y.clamp(-clamp, clamp)
 
 
 class SynthesisNetwork(nn.Module):
