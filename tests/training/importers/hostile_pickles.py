@@ -44,6 +44,10 @@ def items(*values: bytes) -> bytes:
     return b"(" + b"".join(values) + b"t"
 
 
+MODULE_STATE = b"}" + text("_parameters") + b"}s" + text("_buffers") + b"}s" + text("_modules") + b"}s"
+"""What the state of a module has; more may follow."""
+
+
 def call(function: bytes, *arguments: bytes) -> bytes:
     """REDUCE."""
     return function + items(*arguments) + b"R"
@@ -58,6 +62,14 @@ def storage(key: str, count: int, kind: str = "FloatStorage") -> bytes:
     """A persistent id of today's torch.save."""
     persistent = items(text("storage"), name("torch", kind), text(key), text("cpu"), integer(count))
     return persistent + b"Q"
+
+
+def old_storage(count: int, view: bytes = b"N") -> bytes:
+    """A persistent id of torch.save before PyTorch 1.6, of the storage `a`."""
+    return (
+        items(text("storage"), name("torch", "FloatStorage"), text("a"), text("cpu"), integer(count), view)
+        + b"Q"
+    )
 
 
 def tensor(stored: bytes, size: tuple[int, ...], stride: tuple[int, ...], offset: int = 0) -> bytes:

@@ -252,6 +252,7 @@ def test_paths_that_are_no_files_say_so(tmp_path: Path):
     assert "No such file" in refusal(tmp_path / "missing.pth")
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 def test_torchscript_and_other_archives_say_what_to_do(tmp_path: Path):
     script = tmp_path / "script.pt"
     torch.jit.save(torch.jit.script(nn.Linear(2, 2)), script)
