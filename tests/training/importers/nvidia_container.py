@@ -29,6 +29,8 @@ class Module:
         buffers: Its own, by name.
         attributes: What else it holds.
         children: Modules right below it.
+        arguments: By which it was constructed, those without a name.
+        source: The source code that travels with it.
     """
 
     class_name: str
@@ -37,6 +39,8 @@ class Module:
     buffers: dict[str, Tensor] = field(default_factory=dict)
     attributes: dict[str, Any] = field(default_factory=dict)
     children: dict[str, Module] = field(default_factory=dict)
+    arguments: tuple[Any, ...] = ()
+    source: str = SOURCE
 
     def state(self) -> dict[str, Any]:
         """The attributes of a `torch.nn.Module`."""
@@ -53,7 +57,7 @@ class Module:
             **{hook: OrderedDict() for hook in hooks},
             "_modules": OrderedDict((name, _Persistent(child)) for name, child in self.children.items()),
             **self.attributes,
-            "_init_args": (),
+            "_init_args": self.arguments,
             "_init_kwargs": dict(self.options),
         }
 
@@ -73,7 +77,7 @@ class _Persistent:
         meta = {
             "type": "class",
             "version": 6,
-            "module_src": SOURCE,
+            "module_src": self._module.source,
             "class_name": self._module.class_name,
             "state": self._module.state(),
         }
@@ -105,11 +109,14 @@ def _their_names() -> Iterator[type]:
             del sys.modules[name]
 
 
-def write_pickle(path: Path, networks: dict[str, Module], **beside: Any) -> Path:
+def write_pickle(
+    path: Path, networks: dict[str, Module | None], *, protocol: int = pickle.DEFAULT_PROTOCOL, **beside: Any
+) -> Path:
     """Writes networks by name, and dictionaries beside them, as their training loop does."""
     with _their_names() as EasyDict:
-        content = {name: _Persistent(network) for name, network in networks.items()}
-        path.write_bytes(
-            pickle.dumps({**content, **{name: EasyDict(value) for name, value in beside.items()}})
-        )
+        content: dict[str, Any] = {
+            name: network and _Persistent(network) for name, network in networks.items()
+        }
+        content.update((name, EasyDict(value)) for name, value in beside.items())
+        path.write_bytes(pickle.dumps(content, protocol))
     return path

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import pickle
 import re
 from collections import OrderedDict, defaultdict
 from pathlib import Path
@@ -13,12 +12,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from tests.training.importers.nvidia_container import Module, write_pickle
 from tests.training.importers.weight_files import (
     NCNN_PARAM,
     TENSORS,
-    NvidiaModule,
-    module_state,
-    nvidia_modules,
     write_every_container,
     write_ncnn,
     write_nvidia,
@@ -151,10 +148,9 @@ def test_a_pickle_of_nvidia_becomes_modules_of_data(tmp_path: Path, protocol: in
 
 def test_what_is_not_plain_is_left_out_of_a_modules_attributes(tmp_path: Path):
     path = tmp_path / "x.pkl"
-    with nvidia_modules():
-        inner = NvidiaModule("Inner", module_state({}))
-        state = module_state({}, note="kept", helper=inner, mixed=[1, inner], nested={"a": [1.5]})
-        path.write_bytes(pickle.dumps({"G_ema": NvidiaModule("Outer", state)}, 4))
+    tensor = torch.ones(2)
+    attributes = {"note": "kept", "helper": tensor, "mixed": [1, tensor], "nested": {"a": [1.5]}}
+    write_pickle(path, {"G_ema": Module("Outer", attributes=attributes)})
     assert read_weights(path).content["G_ema"].attributes == {
         "training": False,
         "note": "kept",

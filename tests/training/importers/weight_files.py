@@ -5,19 +5,15 @@ from __future__ import annotations
 import io
 import pickle
 import struct
-import sys
 import tarfile
-from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
+
+from tests.training.importers.nvidia_container import SOURCE, Module, write_pickle
 
 TENSORS: dict[str, Tensor] = {
     "conv.weight": torch.arange(24, dtype=torch.float32).reshape(2, 3, 2, 2) / 7,
@@ -28,73 +24,26 @@ TENSORS: dict[str, Tensor] = {
 }
 
 
-class NvidiaModule:
-    """A module as NVIDIA's persistence pickles it: its source code and its state."""
-
-    def __init__(self, class_name: str, state: dict[str, Any], source: str = "raise SystemExit\n") -> None:
-        self.meta = {
-            "type": "class",
-            "version": 6,
-            "module_src": source,
-            "class_name": class_name,
-            "state": state,
-        }
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        function = sys.modules["torch_utils.persistence"]._reconstruct_persistent_obj  # type: ignore[attr-defined]
-        return function, (self.meta,)
-
-
-@contextmanager
-def nvidia_modules() -> Iterator[type[dict[str, Any]]]:
-    """While open, pickles can name NVIDIA's function and dictionary, which are not here; gives the latter."""
-
-    def reconstruct(meta: object) -> None:
-        raise AssertionError("the reader called what the pickle names")
-
-    reconstruct.__module__ = "torch_utils.persistence"
-    reconstruct.__name__ = reconstruct.__qualname__ = "_reconstruct_persistent_obj"
-    easy = type("EasyDict", (dict,), {"__module__": "dnnlib.util"})
-    made = {
-        name: ModuleType(name) for name in ("torch_utils", "torch_utils.persistence", "dnnlib", "dnnlib.util")
-    }
-    made["torch_utils.persistence"]._reconstruct_persistent_obj = reconstruct  # type: ignore[attr-defined]
-    made["dnnlib.util"].EasyDict = easy  # type: ignore[attr-defined]
-    sys.modules.update(made)
-    try:
-        yield easy
-    finally:
-        for name in made:
-            del sys.modules[name]
-
-
-def module_state(tensors: dict[str, Tensor], **rest: Any) -> dict[str, Any]:
-    """The `__dict__` of a module with parameters."""
-    parameters = OrderedDict((name, torch.nn.Parameter(tensor)) for name, tensor in tensors.items())
-    return {"training": False, "_parameters": parameters, "_buffers": {}, "_modules": {}, **rest}
-
-
-def write_nvidia(path: Path, protocol: int = 4, source: str = "raise SystemExit\n") -> Path:
-    """A pickle of a generator with one layer, as NVIDIA's training loop writes it."""
-    with nvidia_modules() as easy:
-        layer = NvidiaModule(
-            "Layer",
-            module_state(
-                {"weight": TENSORS["conv.weight"]},
-                size=np.array([4, 4]),
-                gain=np.float64(0.25),
-                _init_args=(),
-                _init_kwargs=easy(width=3),
-            ),
-            source,
-        )
-        state = module_state({}, z_dim=16, _init_args=(16,), _init_kwargs=easy(img_resolution=4))
-        state["_modules"]["conv"] = layer
-        state["_buffers"]["w_avg"] = TENSORS["conv.bias"]
-        generator = NvidiaModule("Generator", state, source)
-        content = {"G": None, "D": None, "G_ema": generator, "training_set_kwargs": easy(path="x")}
-        path.write_bytes(pickle.dumps(content, protocol))
-    return path
+def write_nvidia(path: Path, protocol: int = 4, source: str = SOURCE) -> Path:
+    """A pickle of a generator with one layer."""
+    layer = Module(
+        "Layer",
+        {"width": 3},
+        {"weight": TENSORS["conv.weight"]},
+        attributes={"size": np.array([4, 4]), "gain": np.float64(0.25)},
+        source=source,
+    )
+    generator = Module(
+        "Generator",
+        {"img_resolution": 4},
+        buffers={"w_avg": TENSORS["conv.bias"]},
+        attributes={"z_dim": 16},
+        children={"conv": layer},
+        arguments=(16,),
+        source=source,
+    )
+    networks = {"G": None, "D": None, "G_ema": generator}
+    return write_pickle(path, networks, protocol=protocol, training_set_kwargs={"path": "x"})
 
 
 def write_tar(path: Path) -> Path:
