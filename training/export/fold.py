@@ -1,4 +1,4 @@
-"""Batch normalisation folded into the convolution before it, which a trained network need not compute."""
+"""What a trained network need not compute: normalisations and factors that convolutions can take up."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from training.export.onnx_graph import ExportError
+from training.networks.rrdb import FoldedRRDBNet, RRDBNet
 
 
 class _Tracer(fx.Tracer):
@@ -62,3 +63,8 @@ def fold_batch_norms(network: nn.Module) -> nn.Module:
             network.set_submodule(str(before.target), folded)
             network.set_submodule(str(node.target), nn.Identity())
     return network
+
+
+def fold_factors(network: nn.Module) -> nn.Module:
+    """The network, or one that computes the same up to rounding with constant factors in its weights."""
+    return FoldedRRDBNet(network) if isinstance(network, RRDBNet) else network

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from training.export.effective import effective_radius
 from training.export.exportable import FLOATS, Arrays, Exportable, Product, Run, SizeAxis
-from training.export.fold import fold_batch_norms
+from training.export.fold import fold_batch_norms, fold_factors
 from training.export.golden import golden_picture
 from training.export.image_graph import Colours, ImageGraph
 from training.export.onnx_graph import ExportError
@@ -46,8 +47,9 @@ def image_product(deployable: Deployable, decode: Colours, encode: Colours, scal
     """
     multiple = int(deployable.card.get("size_multiple", getattr(deployable.network, "size_multiple", 1)))
     least = _least(int(deployable.card.get("min_size", 1)), multiple)
+    largest = int(deployable.card.get("max_size", MAX_SIZE))
     side = max(_WARMUP_SIDE, least)
-    network = fold_batch_norms(deployable.network)
+    network = fold_factors(fold_batch_norms(deployable.network))
     _check_sizes(network, scale, multiple, least)
     graph = ImageGraph(network, decode, encode, scale, multiple).eval().requires_grad_(False)
 
@@ -82,15 +84,19 @@ def image_product(deployable: Deployable, decode: Colours, encode: Colours, scal
         golden = {"golden": golden_picture(runs[0], multiple, least, runtime)}
         if radius is None:
             return {"tileable": False, **golden}
-        error = tile_error(runs[0], radius, scale, multiple)
-        return {"tileable": is_exact(error), "tile_level_error": error, **golden}
+        seen, reach = radius, {}
+        if 4 * radius > largest:  # most of each tile would be computed for its neighbours alone
+            seen = effective_radius(runs[0], radius, scale, multiple)
+            reach = {"receptive_radius": seen, "reach": radius}
+        error = tile_error(runs[0], seen, scale, multiple)
+        return {"tileable": is_exact(error), "tile_level_error": error, **reach, **golden}
 
     card = {
         **deployable.card,
         "scale": scale,
         "size_multiple": multiple,
         "min_size": least,
-        "max_size": int(deployable.card.get("max_size", MAX_SIZE)),
+        "max_size": largest,
         "receptive_radius": radius,
     }
     return Product([model], card, measure)

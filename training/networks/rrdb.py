@@ -7,6 +7,8 @@ Source: Wang et al., "ESRGAN: Enhanced Super-Resolution Generative Adversarial N
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -73,10 +75,12 @@ class RRDB(nn.Module):
         self.rdb1 = DenseBlock(features, growth)
         self.rdb2 = DenseBlock(features, growth)
         self.rdb3 = DenseBlock(features, growth)
+        self.scaled: nn.Module | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, features, H, W] → the same shape."""
-        result: Tensor = x + RESIDUAL_SCALE * self.rdb3(self.rdb2(self.rdb1(x)))
+        y = self.rdb3(self.rdb2(self.rdb1(x)))
+        result: Tensor = x + (RESIDUAL_SCALE * y if self.scaled is None else self.scaled(y))
         return result
 
 
@@ -85,6 +89,8 @@ class DenseBlock(nn.Module):
 
     def __init__(self, features: int, growth: int) -> None:
         super().__init__()
+        self.features = features
+        self.residual_scale = RESIDUAL_SCALE
         for i in range(5):
             out = growth if i < 4 else features
             conv = nn.Conv2d(features + i * growth, out, 3, padding=1)
@@ -99,5 +105,44 @@ class DenseBlock(nn.Module):
         seen = x
         for i in range(4):
             seen = torch.cat([seen, F.leaky_relu(self.get_submodule(f"conv{i + 1}")(seen), 0.2)], dim=1)
-        result: Tensor = x + RESIDUAL_SCALE * self.get_submodule("conv5")(seen)
+        branch = self.get_submodule("conv5")(seen)
+        result: Tensor = x + (branch if self.residual_scale == 1 else self.residual_scale * branch)
+        return result
+
+
+class FoldedRRDBNet(nn.Module):
+    """A trained `RRDBNet` whose factors β are part of weights and biases.
+
+    It computes the same up to rounding. ONNX Runtime keeps images in blocks of channels from one convolution
+    to the next and through sums, but not through a multiplication, before and after which it would copy them.
+
+    Args:
+        network: In evaluation mode.
+
+    Attributes:
+        scale: Enlargement.
+        size_multiple: What height and width must be divisible by.
+    """
+
+    def __init__(self, network: RRDBNet) -> None:
+        super().__init__()
+        self.scale = network.scale
+        self.size_multiple = network.size_multiple
+        self.network = copy.deepcopy(network)
+        for module in list(self.network.modules()):
+            if isinstance(module, DenseBlock):
+                with torch.no_grad():
+                    for parameter in module.get_submodule("conv5").parameters():
+                        parameter.mul_(RESIDUAL_SCALE)
+                module.residual_scale = 1.0
+            elif isinstance(module, RRDB):
+                features = module.rdb1.features
+                scaled = nn.Conv2d(features, features, 1, groups=features, bias=False)
+                nn.init.constant_(scaled.weight, RESIDUAL_SCALE)
+                module.scaled = scaled.to(next(network.parameters()))
+        self.eval().requires_grad_(False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [N, 3, H, W] in [0, 1] → [N, 3, scale·H, scale·W], about in [0, 1]: not clamped."""
+        result: Tensor = self.network(images)
         return result
