@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,6 @@ from training.importers.upscaler_weights import (
 )
 from training.networks.compact import LEAKY_SLOPE, Activation, CompactNet
 
-_LEAKY = "leakyrelu"
-
 
 class CompactFormat(WeightFormat):
     """Networks of plain convolutions at low resolution, with activations between them."""
@@ -43,23 +41,12 @@ class CompactFormat(WeightFormat):
     title = "Real-ESRGAN's compact networks (SRVGG)"
 
     def recognise(self, stored: StoredFile, part: str | None) -> Recognised | None:
-        """Finds convolutions at even places and, unless activations learn nothing, slopes at odd ones.
-
-        A file without slopes does not say whether its activations are ReLU or leaky ReLU: the former unless
-        the part ends in `+leakyrelu`, as in `params+leakyrelu`.
-        """
-        wanted, _, activation = (part or "").partition("+")
-        found = state_dict_of(stored, PARTS, wanted or None)
-        if found is None:
+        """Finds convolutions at even places and, unless activations learn nothing, slopes at odd ones."""
+        found = state_dict_of(stored, PARTS, part)
+        if found is None or not _is_compact(found[1]):
             return None
         part_name, tensors = found
-        if not _is_compact(tensors):
-            return None
-        if activation not in ("", _LEAKY):
-            raise UnsupportedWeightsError(
-                f"{stored.path}: after `+` a part may say `{_LEAKY}` and nothing else"
-            )
-        return recognise_compact(stored.path, tensors, part_name, self.name, leaky=activation == _LEAKY)
+        return _recognise(stored.path, tensors, part_name, self.name)
 
     def publish(self, network: nn.Module) -> dict[str, Any] | None:
         """`{'params_ema': …}` as Real-ESRGAN's network loads it."""
@@ -76,12 +63,7 @@ def _is_compact(tensors: Tensors) -> bool:
     return first is not None and first.ndim == 4 and numbered
 
 
-def recognise_compact(path: Path, tensors: Tensors, part: str, name: str, *, leaky: bool) -> Recognised:
-    """What a network is, from the tensors of its `body`.
-
-    Raises:
-        UnsupportedWeightsError: If it is a variant that cannot be imported.
-    """
+def _recognise(path: Path, tensors: Tensors, part: str, name: str) -> Recognised:
     last = max(int(key.split(".")[1]) for key in tensors)
     blocks = last // 2 - 1
     features, channels = width(tensors, "body.0.weight", 0), width(tensors, "body.0.weight", 1)
@@ -92,28 +74,26 @@ def recognise_compact(path: Path, tensors: Tensors, part: str, name: str, *, lea
             f"{path} (compact network) makes {made} channels of {channels}; one that makes 3·scale² of 3 can "
             "be imported"
         )
-    activation: Activation = "prelu" if "body.1.weight" in tensors else "leakyrelu" if leaky else "relu"
-    if leaky and activation == "prelu":
-        raise UnsupportedWeightsError(f"{path} has learnt slopes: leave `+{_LEAKY}` away")
+    learnt = "body.1.weight" in tensors
 
-    def make() -> nn.Module:
-        return CompactNet(scale, features, blocks, activation)
+    def maker(activation: Activation) -> Callable[[], nn.Module]:
+        return lambda: CompactNet(scale, features, blocks, activation)
 
     title = f"compact upscaler ×{scale}, {blocks} convolutions"
-    blank = outline(make)
+    blank = outline(maker("prelu" if learnt else "relu"))
     names = {key: key for key in blank.state_dict()}
     check_shapes(path, title, tensors, blank, names)
 
-    def build() -> Imported:
+    def build(activation: Activation) -> Imported:
         plain = widened(tensors)
         notes = precision_notes(tensors)
-        if activation == "relu":
+        if not learnt:
             notes.append(
-                "the file does not say whether activations are ReLU or leaky ReLU; ReLU was assumed: for the "
-                f"other, import it with --part {part}+{_LEAKY}"
+                "the file does not say whether activations are ReLU or leaky ReLU: "
+                f"{activation} was taken, --variant says otherwise"
             )
         return Imported(
-            with_weights(make, tensors, names),
+            with_weights(maker(activation), tensors, names),
             lambda x: reference(plain, last, scale, activation, x),
             upscaler_card(
                 scale,
@@ -123,13 +103,22 @@ def recognise_compact(path: Path, tensors: Tensors, part: str, name: str, *, lea
             notes,
         )
 
-    hyperparameters: Mapping[str, Any] = {
-        "scale": scale,
-        "features": features,
-        "blocks": blocks,
-        "activation": activation,
-    }
-    return Recognised(name, title, "upscaler", "srgan", part, hyperparameters, count(tensors), build)
+    return Recognised(
+        name,
+        title,
+        "upscaler",
+        "srgan",
+        part,
+        {
+            "scale": scale,
+            "features": features,
+            "blocks": blocks,
+            "activation": "prelu" if learnt else "relu or leakyrelu",
+        },
+        count(tensors),
+        lambda: build("prelu" if learnt else "relu"),
+        {} if learnt else {"relu": lambda: build("relu"), "leakyrelu": lambda: build("leakyrelu")},
+    )
 
 
 @torch.no_grad()

@@ -28,11 +28,11 @@ from training.importers.real_esrgan_compact import CompactFormat
 from training.importers.rosinality_stylegan2 import RosinalityStyleGAN2
 
 FORMATS: tuple[WeightFormat, ...] = (
-    CompactFormat(),  # first, as the part that is asked for may say more than a name here
     NvidiaStyleGAN2(),
     NvidiaStyleGAN3(),
     RosinalityStyleGAN2(),
     NcnnFormat(),
+    CompactFormat(),
     ESRGANFormat(),
     MSRResNetFormat(),
     LeftthomasSRGANFormat(),

@@ -31,7 +31,7 @@ CASES = {
     "old x8": (tiny.rrdb("old", ups=3, blocks=1), "esrgan", {"scale": 8, "blocks": 1}),
     "compact x1": (tiny.compact(1), "real-esrgan-compact", {"scale": 1, "activation": "prelu"}),
     "compact x4": (tiny.compact(4, blocks=5), "real-esrgan-compact", {"scale": 4, "blocks": 5}),
-    "compact relu": (tiny.compact(3, slopes=False), "real-esrgan-compact", {"activation": "relu"}),
+    "compact relu": (tiny.compact(3, slopes=False), "real-esrgan-compact", {"scale": 3}),
     "msrresnet x2": (tiny.msrresnet(2), "msrresnet", {"scale": 2, "blocks": 2, "features": 8}),
     "msrresnet x3": (tiny.msrresnet(3), "msrresnet", {"scale": 3}),
     "msrresnet x4": (tiny.msrresnet(4), "msrresnet", {"scale": 4}),
@@ -110,13 +110,15 @@ def test_the_averaged_weights_are_taken_unless_others_are_asked_for():
 
 
 def test_a_file_without_slopes_leaves_the_activation_to_the_user():
-    content = {"params": tiny.compact(4, slopes=False)}
-    plain, leaky = recognise(stored(content)), recognise(stored(content), "params+leakyrelu")
-    assert "--part params+leakyrelu" in plain.build().notes[0]
-    assert leaky.hyperparameters["activation"] == "leakyrelu"
-    assert prove(leaky.build(), "upscaler").max_abs_error < 1e-5
-    with pytest.raises(UnsupportedWeightsError, match="learnt slopes"):
-        recognise(stored({"params": tiny.compact(4)}), "params+leakyrelu")
+    found = recognise(stored({"params": tiny.compact(4, slopes=False)}))
+    assert list(found.variants) == ["relu", "leakyrelu"]
+    x = torch.rand(1, 3, 6, 7)
+    plain, leaky = found.build(), found.building("leakyrelu")()
+    assert torch.equal(plain.network(x), found.building("relu")().network(x))
+    assert (plain.network(x) - leaky.network(x)).abs().max() > 0.01
+    assert prove(leaky, "upscaler").max_abs_error < 1e-5
+    assert "relu was taken, --variant" in plain.notes[0]
+    assert not recognise(stored({"params": tiny.compact(4)})).variants
 
 
 def test_half_precision_is_widened_and_said():
