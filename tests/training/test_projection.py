@@ -38,6 +38,7 @@ from training.projection.pictures import (
     LabelError,
     NoFeaturesError,
     NoNoiseError,
+    OutputError,
     choose_distance,
     class_index,
     project_pictures,
@@ -354,6 +355,8 @@ def test_pictures_that_cannot_be_projected(tmp_path):
     with pytest.raises(PictureError, match="same name"):
         project_pictures([wide, same], tiny(), None, Settings(steps=1), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+    with pytest.raises(OutputError, match=r"wide\.png/out cannot be a folder: Not a directory"):
+        project_pictures([same], tiny(), None, Settings(steps=1), wide / "out")
 
 
 def test_the_centre_of_a_picture_is_fitted(tmp_path):

@@ -25,7 +25,7 @@ def project(
         typer.Option(help="One w for all layers, or one for each, which comes nearer to the picture."),
     ] = "w+",
     steps: Annotated[int, typer.Option(help="Steps of the optimiser.", min=1)] = 500,
-    seed: Annotated[int, typer.Option(help="Of all random numbers.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Of all random numbers.", min=0, max=2**63 - 1)] = 0,
     label: Annotated[
         str | None, typer.Option(help="Class, by name or number, whose mean the search begins at.")
     ] = None,

@@ -112,13 +112,12 @@ def write_projection(
     """Writes what was found; the files of an older projection in the folder are replaced.
 
     Args:
-        folder: Made if missing.
+        folder: Where it goes; it exists.
         model: Name by which the gateway knows the generator.
         target: The picture, UINT8 [3, R, R].
         found: What was found.
         report: What `projection.json` is to say.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     for name in (REPORT, NOISE):
         (folder / name).unlink(missing_ok=True)
     with atomic_write(folder / WS) as file:

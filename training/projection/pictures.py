@@ -30,6 +30,10 @@ class LabelError(GantrainError):
     """A model has no such class."""
 
 
+class OutputError(GantrainError):
+    """Results cannot be written where they are wanted."""
+
+
 class NoFeaturesError(GantrainError):
     """The network that images are compared by is not installed."""
 
@@ -82,6 +86,7 @@ def project_pictures(
         PictureError: If one is no image, or two would be written to one folder; nothing is done then.
         LabelError: If the model has no such class.
         NoNoiseError: If noise is to be adapted, and the model takes none.
+        OutputError: If a folder cannot be made.
     """
     index = None if label is None else class_index(generator, label)
     if settings.optimize_noise and not generator.noise:
@@ -90,15 +95,31 @@ def project_pictures(
     if len(set(folders)) < len(folders):
         raise PictureError("two pictures have the same name but for its ending; project them one by one")
     targets = [read_target(picture, generator.resolution, resolution) for picture in pictures]
+    make_folder(out)  # before minutes of work
     done = []
     for picture, folder, target in zip(pictures, folders, targets, strict=True):
         found = project(generator, target, distance, settings, index, partial(progress, picture))
         report = describe(picture, generator, distance, settings, label, target, found)
+        make_folder(folder)
         write_projection(folder, generator.name, target, found, report)
         done.append(Projected(picture, folder, found, report))
         if found.stopped:
             break
     return done
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder if it is missing.
+
+    Raises:
+        OutputError: If it cannot be.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{folder} cannot be a folder: {error.strerror}; choose another with --out"
+        ) from error
 
 
 def describe(
