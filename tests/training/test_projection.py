@@ -168,20 +168,15 @@ def test_an_interrupt_keeps_the_best_so_far(tmp_path, few_w):
     assert not (tmp_path / "out/b").exists()
 
 
-def test_the_best_is_kept_and_not_the_last(few_w):
-    """At a learning rate that throws w about, the loss of the last step is not the least."""
+def test_the_best_is_kept_and_not_the_last(few_w, monkeypatch):
     generator, seen = tiny(), []
-    found = project(
-        generator,
-        made_by(generator),
-        None,
-        Settings(steps=40, learning_rate=5.0),
-        progress=lambda _steps, loss: seen.append(loss),
-    )
-    objective = search.Objective(made_by(generator), None, 1.0)
-    assert seen == sorted(seen, reverse=True)
-    assert float(objective(generator.images(found.ws[None], generator.noise))) == pytest.approx(found.loss)
-    assert found.loss <= found.start_loss
+    looks = iter([9.0, 4.0, 1.0, 6.0, 7.0])
+    look = search._Search.look
+    monkeypatch.setattr(search._Search, "look", lambda self: look(self)._replace(loss=next(looks)))
+    target = made_by(generator)
+    found = project(generator, target, None, Settings(steps=40), progress=lambda _, loss: seen.append(loss))
+    assert (found.start_loss, found.loss, seen) == (9.0, 1.0, [4.0, 1.0, 1.0, 1.0])
+    assert torch.equal(found.image, generator.pixels(found.ws[None]))
 
 
 def test_adapted_noise_is_written_and_what_is_served_has_it_not(tmp_path, few_w):
@@ -209,9 +204,13 @@ def test_noise_that_holds_a_picture_is_penalised():
     smooth = torch.nn.functional.interpolate(rough[:, :, :16, :16], (64, 64), mode="bilinear")
     standardize([smooth])
     assert noise_penalty([smooth]) > 100 * noise_penalty([rough])
-    coarse = rough + 2 * torch.nn.functional.interpolate(rough[:, :, :16, :16], (64, 64), mode="nearest")
-    standardize([coarse])
-    assert noise_penalty([coarse]) > 100 * noise_penalty([rough])  # alike only when seen from afar
+    # Alike only when seen from afar: the chequers hide it from neighbours, and are gone in means over 2×2.
+    blocks = rough[0, 0, :16, :16].repeat_interleave(4, 0).repeat_interleave(4, 1)
+    chequers = (-1.0) ** (torch.arange(64)[:, None] + torch.arange(64))
+    alike = torch.stack([(blocks * blocks.roll(1, dims=axis)).mean() for axis in (0, 1)]).mean()
+    hidden = (blocks + alike.sqrt() * chequers)[None, None]
+    standardize([hidden])
+    assert noise_penalty([hidden]) > 30 * noise_penalty([rough])
 
 
 def test_learning_rate_rises_stays_and_falls():

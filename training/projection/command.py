@@ -25,6 +25,7 @@ def project(
         typer.Option(help="One w for all layers, or one for each, which comes nearer to the picture."),
     ] = "w+",
     steps: Annotated[int, typer.Option(help="Steps of the optimiser.", min=1)] = 500,
+    learning_rate: Annotated[float, typer.Option(help="Of the optimiser, at its highest.", min=1e-6)] = 0.2,
     seed: Annotated[int, typer.Option(help="Of all random numbers.", min=0, max=2**63 - 1)] = 0,
     label: Annotated[
         str | None, typer.Option(help="Class, by name or number, whose mean the search begins at.")
@@ -86,7 +87,7 @@ def project(
                 pictures,
                 generator,
                 distance,
-                Settings(space=space, steps=steps, seed=seed, optimize_noise=noise),
+                Settings(space, steps, seed, learning_rate, optimize_noise=noise),
                 folder,
                 label=label,
                 resolution=resolution,

@@ -139,7 +139,7 @@ def comparison(target: Tensor, found: Projection) -> bytes:
     columns = [
         ("target", target),
         (f"projection, {figures(found.image, target)['psnr']:.1f} dB", found.image),
-        (f"difference × {GAIN}", difference),
+        (f"{GAIN} times the difference", difference),
     ]
     if found.noisy_image is not None:
         caption = f"own noise, {figures(found.noisy_image, target)['psnr']:.1f} dB"

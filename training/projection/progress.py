@@ -56,7 +56,7 @@ def report(console: Console, done: Sequence[Projected], wanted: int) -> None:
             f"{text}{stopped}; {one.folder / PICTURE}", highlight=False, markup=False, soft_wrap=True
         )
     if len(done) < wanted:
-        console.print(f"{wanted - len(done)} more pictures were not begun", highlight=False)
+        console.print(f"not begun: {wanted - len(done)} of {wanted} pictures", highlight=False)
     if not done:
         return
     last = done[-1]

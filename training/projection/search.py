@@ -70,7 +70,7 @@ class Settings:
     space: Space = "w+"
     steps: int = 500
     seed: int = 0
-    learning_rate: float = 0.1
+    learning_rate: float = 0.2
     pixel_weight: float = 1.0
     optimize_noise: bool = False
 
