@@ -24,7 +24,7 @@ def build(settings: Settings) -> tuple[str, Step]:
     Returns:
         What it is, and its step.
     """
-    _without_downloads()
+    without_downloads()
     config, device = settings["config"], torch.device(settings["device"])
     g, d, o = config["generator"], config["discriminator"], config["optimization"]
     resolution, half = config["data"]["resolution"], config["compute"]["precision"] != "fp32"
@@ -110,7 +110,7 @@ def _networks() -> tuple[types.ModuleType, str]:
         return importlib.import_module("training.networks"), "stylegan2-ada-pytorch"
 
 
-def _without_downloads() -> None:
+def without_downloads() -> None:
     """Lets their helpers be imported without `requests`, which only downloads need."""
     try:
         importlib.import_module("requests")
