@@ -16,6 +16,7 @@ from training.export.fold import fold_batch_norms
 from training.export.golden import golden_hashes
 from training.export.graphs import TRANSFORMS, MappingGraph, MovableSynthesisGraph, SynthesisGraph
 from training.export.seeded_noise import seeded_noise
+from training.export.stylegan2_synthesis import served_synthesis
 from training.export.stylegan3_synthesis import PreparedSynthesis
 from training.export.triton_entry import TensorSpec
 from training.families.base import (
@@ -26,6 +27,7 @@ from training.families.base import (
     SynthesisHalf,
 )
 from training.networks.stylegan2 import Generator as StyleGAN2Generator
+from training.networks.stylegan2 import SynthesisNetwork as StyleGAN2Synthesis
 from training.networks.stylegan3 import SynthesisNetwork as StyleGAN3Synthesis
 from training.pixels import to_uint8
 
@@ -208,6 +210,8 @@ def synthesis_graph(synthesis: SynthesisHalf) -> Graph:
         return MovableSynthesisGraph(PreparedSynthesis(synthesis))
     if isinstance(synthesis, MovableSynthesis):
         return MovableSynthesisGraph(synthesis)
+    if isinstance(synthesis, StyleGAN2Synthesis):
+        return SynthesisGraph(served_synthesis(synthesis))
     return SynthesisGraph(cast(SynthesisHalf, fold_batch_norms(cast(nn.Module, synthesis))))
 
 

@@ -1,0 +1,155 @@
+"""StyleGAN2's synthesis network as it is served: the same sums in an order that passes over maps less often.
+
+What depends on the weights alone is computed before. The gain of the leaky ReLU goes into what it is applied
+to, the bias of a layer that doubles resolution into its filter, styles of a to-RGB into its few weights, and
+wide convolutions are computed as `winograd.py` says.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from training.export.winograd import Winograd
+from training.networks.layers import ACTIVATION_GAIN, EqualizedLinear, upsample2x
+from training.networks.stylegan2 import StyledConv, SynthesisBlock, SynthesisNetwork, ToRGB
+
+WIDE = 256
+"""Channels in and out from which fewer multiplications outweigh passing over the maps more often."""
+
+LARGE = 32
+"""Height and width from which they do."""
+
+MAX_ERROR = 3e-5
+"""Most that the served order of sums may change an image; the parity gate allows three times it."""
+
+
+def served_synthesis(synthesis: SynthesisNetwork) -> ServedSynthesis:
+    """The network as it is served, in evaluation mode.
+
+    Where the wide convolutions would round too much, which is seen on two random images, they stay as
+    they are.
+    """
+    served = ServedSynthesis(synthesis, fast=True)
+    ws = torch.randn(2, synthesis.num_ws, synthesis.w_dim, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        noise = synthesis.constant_noise()
+        if (served(ws, noise) - synthesis(ws, noise)).abs().max() <= MAX_ERROR:
+            return served
+    return ServedSynthesis(synthesis, fast=False)
+
+
+class ServedSynthesis(nn.Module):
+    """ws and noise to images, as `SynthesisNetwork` has it.
+
+    Args:
+        synthesis: The network.
+        fast: Whether wide convolutions are computed with fewer multiplications.
+    """
+
+    f: Tensor
+
+    def __init__(self, synthesis: SynthesisNetwork, *, fast: bool) -> None:
+        super().__init__()
+        self.resolution = synthesis.resolution
+        self.num_ws = synthesis.num_ws
+        blocks = cast("list[SynthesisBlock]", list(synthesis.blocks))
+        self.register_buffer("const", blocks[0].const.detach())
+        self.layers = nn.ModuleList(_Layer(conv, fast) for conv in synthesis.styled_convs())
+        self.colours = nn.ModuleList(_Colours(block.torgb) for block in blocks)
+        self.register_buffer("f", synthesis.f)
+
+    def constant_noise(self) -> list[Tensor]:
+        """The model's own noise, one [1, 1, R, R] for each styled convolution that adds noise."""
+        layers = cast("list[_Layer]", list(self.layers))
+        return [layer.noise_const[None, None] for layer in layers if layer.noise_const is not None]
+
+    def forward(self, ws: Tensor, noise: list[Tensor] | None) -> Tensor:
+        """Synthesises images.
+
+        Args:
+            ws: [N, num_ws, w_dim].
+            noise: One [N or 1, 1, R, R] for each styled convolution; none for no noise.
+
+        Returns:
+            Images in about [−1, 1], [N, 3, resolution, resolution].
+        """
+        x = self.const.unsqueeze(0).expand(ws.shape[0], -1, -1, -1)
+        rgb: Tensor | None = None
+        for i, layer in enumerate(self.layers):
+            x = layer(x, ws[:, i], noise[i] if noise else None)
+            if i % 2 == 0:  # the last layer of its resolution
+                y = self.colours[i // 2](x, ws[:, i + 1])
+                rgb = y if rgb is None else upsample2x(rgb, self.f, 3) + y
+        assert rgb is not None
+        return rgb
+
+
+class _Affine(nn.Module):
+    """An affine map with its gain inside. [N, w_dim] → [N, channels]."""
+
+    def __init__(self, affine: EqualizedLinear, gain: float = 1.0) -> None:
+        super().__init__()
+        self.register_buffer("weight", affine.weight.detach() * affine.weight_gain * gain)
+        self.register_buffer("bias", affine.bias.detach() * affine.bias_gain * gain)
+
+    def forward(self, w: Tensor) -> Tensor:
+        return F.linear(w, self.weight, self.bias)
+
+
+class _Layer(nn.Module):
+    """A styled convolution; the gain of its activation is in all that is summed up before."""
+
+    def __init__(self, conv: StyledConv, fast: bool) -> None:
+        super().__init__()
+        weight = conv.weight.detach()
+        self.up = conv.up
+        self.bound = conv.bound
+        self.affine = _Affine(conv.affine)
+        self.register_buffer("sigma2", weight.square().sum(dim=(2, 3)).t() / ACTIVATION_GAIN**2)
+        self.register_buffer("bias", conv.bias.detach() * ACTIVATION_GAIN)
+        self.register_buffer("noise_const", conv.noise_const if conv.noise else None)
+        if conv.noise:
+            self.register_buffer("strength", conv.noise_strength.detach() * ACTIVATION_GAIN)
+        self.convolve: Winograd | None = None
+        if conv.up:
+            self.register_buffer("weight", weight.transpose(0, 1).contiguous())
+            self.register_buffer("fir", (conv.f * 4).expand(conv.out_channels, 1, 4, 4).contiguous())
+        elif fast and min(weight.shape[:2]) >= WIDE and conv.resolution >= LARGE:
+            self.convolve = Winograd(weight, conv.resolution)
+        else:
+            self.register_buffer("weight", weight)
+
+    def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
+        s = self.affine(w)
+        d = (s.square() @ self.sigma2 + 1e-8 / ACTIVATION_GAIN**2).rsqrt()[:, :, None, None]
+        x = x * s[:, :, None, None]
+        if self.up:
+            x = F.conv_transpose2d(x, self.weight, stride=2) * d
+            x = F.conv2d(x, self.fir, self.bias, padding=1, groups=len(self.bias))
+        else:
+            x = F.conv2d(x, self.weight, padding=1) if self.convolve is None else self.convolve(x)
+            x = x * d + self.bias[:, None, None]
+        if noise is not None:
+            x = x + noise * self.strength
+        x = F.leaky_relu(x, 0.2)
+        return x if self.bound is None else x.clamp(-self.bound, self.bound)
+
+
+class _Colours(nn.Module):
+    """A to-RGB whose styles scale its weights, which are three for each map, instead of the maps."""
+
+    def __init__(self, torgb: ToRGB) -> None:
+        super().__init__()
+        self.bound = torgb.bound
+        self.affine = _Affine(torgb.affine, torgb.gain)
+        self.register_buffer("weight", torgb.weight.detach().flatten(1))  # [3, C]
+        self.register_buffer("bias", torgb.bias.detach())
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        weight = self.weight * self.affine(w).unsqueeze(1)  # [N, 3, C]
+        y = (weight @ x.flatten(2)).unflatten(2, x.shape[2:]) + self.bias[:, None, None]
+        return y if self.bound is None else y.clamp(-self.bound, self.bound)
