@@ -50,6 +50,7 @@ class ServedSynthesis(nn.Module):
         fast: Whether wide convolutions are computed with fewer multiplications.
     """
 
+    const: Tensor
     f: Tensor
 
     def __init__(self, synthesis: SynthesisNetwork, *, fast: bool) -> None:
@@ -79,10 +80,11 @@ class ServedSynthesis(nn.Module):
         """
         x = self.const.unsqueeze(0).expand(ws.shape[0], -1, -1, -1)
         rgb: Tensor | None = None
+        colours = iter(self.colours)
         for i, layer in enumerate(self.layers):
             x = layer(x, ws[:, i], noise[i] if noise else None)
             if i % 2 == 0:  # the last layer of its resolution
-                y = self.colours[i // 2](x, ws[:, i + 1])
+                y = next(colours)(x, ws[:, i + 1])
                 rgb = y if rgb is None else upsample2x(rgb, self.f, 3) + y
         assert rgb is not None
         return rgb
@@ -90,6 +92,9 @@ class ServedSynthesis(nn.Module):
 
 class _Affine(nn.Module):
     """An affine map with its gain inside. [N, w_dim] → [N, channels]."""
+
+    weight: Tensor
+    bias: Tensor
 
     def __init__(self, affine: EqualizedLinear, gain: float = 1.0) -> None:
         super().__init__()
@@ -102,6 +107,13 @@ class _Affine(nn.Module):
 
 class _Layer(nn.Module):
     """A styled convolution; the gain of its activation is in all that is summed up before."""
+
+    weight: Tensor
+    sigma2: Tensor
+    bias: Tensor
+    fir: Tensor
+    strength: Tensor
+    noise_const: Tensor | None
 
     def __init__(self, conv: StyledConv, fast: bool) -> None:
         super().__init__()
@@ -142,6 +154,9 @@ class _Layer(nn.Module):
 class _Colours(nn.Module):
     """A to-RGB whose styles scale its weights, which are three for each map, instead of the maps."""
 
+    weight: Tensor
+    bias: Tensor
+
     def __init__(self, torgb: ToRGB) -> None:
         super().__init__()
         self.bound = torgb.bound
@@ -151,5 +166,5 @@ class _Colours(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         weight = self.weight * self.affine(w).unsqueeze(1)  # [N, 3, C]
-        y = (weight @ x.flatten(2)).unflatten(2, x.shape[2:]) + self.bias[:, None, None]
+        y: Tensor = (weight @ x.flatten(2)).unflatten(2, x.shape[2:]) + self.bias[:, None, None]
         return y if self.bound is None else y.clamp(-self.bound, self.bound)
