@@ -12,6 +12,8 @@ from training.importers.base import UnreadableWeightsError
 from training.importers.stored_tensors import count_of, counts_of
 from training.importers.window import Window
 
+MAX_NAME = 500
+"""Characters of the name of a tensor or a module; those of networks have a tenth."""
 MAX_SHOWN = 100
 """Characters of a name in a message."""
 
@@ -42,6 +44,17 @@ class UnknownName:
 
     name: str
     is_module: bool = False
+
+
+def checked_name(name: str) -> str:
+    """The name of a tensor or a module, which travels on into tables, messages and graphs.
+
+    Raises:
+        UnreadableWeightsError: If it is very long, or has characters that cannot be shown.
+    """
+    if len(name) > MAX_NAME or not name.isprintable():
+        raise UnreadableWeightsError(f"has a tensor or a module of the name {shown(name)}, which is none")
+    return name
 
 
 def shown(name: str) -> str:

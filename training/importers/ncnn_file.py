@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from training.importers.base import UnreadableWeightsError, UnsupportedWeightsError
-from training.importers.inert import shown
+from training.importers.inert import checked_name, shown
 from training.importers.window import Window
 
 MAGIC = b"7767517"
@@ -132,6 +132,8 @@ def _layer(row: list[str]) -> NcnnLayer:
     if len(items) > MAX_PARAMETERS:
         raise ValueError("a layer of very many parameters")
     parameters = dict(_parameter(item) for item in items)
+    for name in row[: 4 + inputs + outputs]:
+        checked_name(name)
     return NcnnLayer(row[0], row[1], row[4 : 4 + inputs], row[4 + inputs : 4 + inputs + outputs], parameters)
 
 

@@ -69,7 +69,7 @@ def _recognise(path: Path, tensors: Tensors, part: str, name: str) -> Recognised
     features, channels = width(tensors, "body.0.weight", 0), width(tensors, "body.0.weight", 1)
     made = width(tensors, f"body.{last}.weight", 0)
     scale = math.isqrt(made // 3)
-    if channels != 3 or made != 3 * scale**2 or blocks < 0 or last % 2:
+    if channels != 3 or made != 3 * scale**2 or scale < 1 or blocks < 0 or last % 2:
         raise UnsupportedWeightsError(
             f"{path} (compact network) makes {made} channels of {channels}; one that makes 3·scale² of 3 can "
             "be imported"

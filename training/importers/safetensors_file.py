@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from training.importers.base import UnreadableWeightsError, UnsupportedWeightsError
-from training.importers.inert import shown
+from training.importers.inert import checked_name, shown
 from training.importers.stored_tensors import Block, Storage, counts_of, pending_tensor
 from training.importers.window import Window
 
@@ -89,7 +89,9 @@ def read_safetensors(window: Window) -> tuple[dict[str, Tensor], dict[str, str]]
     if behind != numbers.size:
         raise _damaged(f"its tensors take {behind:,} bytes, and there are {numbers.size:,}")
     order = {name: place for place, name in places}
-    return {name: _tensor(name, entry, numbers, order[name]) for name, entry in header.items()}, metadata
+    return {
+        checked_name(name): _tensor(name, entry, numbers, order[name]) for name, entry in header.items()
+    }, metadata
 
 
 def _place(name: str, entry: Any) -> tuple[int, int]:

@@ -9,7 +9,16 @@ import torch
 from torch import Tensor
 
 from training.importers.base import StoredModule, UnreadableWeightsError
-from training.importers.inert import InertModule, Known, NumpyArray, UnknownName, owned, refused, shown
+from training.importers.inert import (
+    InertModule,
+    Known,
+    NumpyArray,
+    UnknownName,
+    checked_name,
+    owned,
+    refused,
+    shown,
+)
 from training.importers.stored_tensors import Block, PendingTensor, Storage, numpy_tensor
 from training.importers.window import Window
 
@@ -117,6 +126,8 @@ class _Settler:
         for key, each in value.items():
             settled[key], weight = self.settle(each, depth, plain=plain)
             nodes = _checked(nodes + 1 + weight)
+            if type(key) is str and isinstance(settled[key], Tensor | StoredModule | dict):
+                checked_name(key)
         return settled, nodes
 
     def _array(self, array: NumpyArray, plain: bool) -> tuple[Any, int]:
@@ -140,7 +151,7 @@ class _Settler:
                 continue
             if not isinstance(child, InertModule):
                 raise UnreadableWeightsError(f"has a module in {shown(module.class_name)} that is none")
-            children[name], weight = self.settle(child, depth, plain=False)
+            children[checked_name(name)], weight = self.settle(child, depth, plain=False)
             nodes = _checked(nodes + weight)
         tensors: dict[str, Tensor] = {}
         for name, tensor in (*parameters.items(), *buffers.items()):
@@ -148,7 +159,7 @@ class _Settler:
                 continue
             if not isinstance(tensor, PendingTensor) or name in tensors:
                 raise UnreadableWeightsError(f"has a parameter in {shown(module.class_name)} that is none")
-            tensors[name] = self.settle(tensor, depth, plain=False)[0]
+            tensors[checked_name(name)] = self.settle(tensor, depth, plain=False)[0]
         for name, stored in children.items():
             for below, tensor in stored.tensors.items():
                 if f"{name}.{below}" in tensors:
@@ -164,7 +175,7 @@ class _Settler:
         plain_options, more = self._plain_items(options if isinstance(options, dict) else {}, depth)
         return (
             StoredModule(
-                class_name=module.class_name,
+                class_name=checked_name(module.class_name),
                 arguments=tuple(plain_arguments.get(index) for index in range(len(arguments))),
                 options=plain_options,
                 tensors=tensors,

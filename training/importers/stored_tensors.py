@@ -15,8 +15,8 @@ from training.importers.base import UnreadableWeightsError, UnsupportedWeightsEr
 from training.importers.window import Window
 
 MAX_RANK = 32
-MAX_EXTENT = 2**31
-"""Of one axis, also where another axis is empty."""
+MAX_EMPTY_EXTENT = 2**16
+"""Of one axis where another is empty: no bytes of the file bound it, and networks are sized by it."""
 
 DTYPES: dict[str, torch.dtype] = {
     name: getattr(torch, name)
@@ -181,7 +181,7 @@ def pending_tensor(
         raise UnreadableWeightsError("has a tensor of which it does not say what numbers it is of")
     first, sizes, strides = count_of(offset), counts_of(size), counts_of(stride)
     total = storage.count * item_size(storage.dtype)
-    if total % kind.itemsize or len(sizes) != len(strides) or any(each > MAX_EXTENT for each in sizes):
+    if total % kind.itemsize or len(sizes) != len(strides) or not _fills(sizes):
         raise UnreadableWeightsError("has a tensor of an impossible shape")
     held, claimed = total // kind.itemsize, math.prod(sizes)
     last = first + sum((n - 1) * step for n, step in zip(sizes, strides, strict=True)) if claimed else first
@@ -190,6 +190,11 @@ def pending_tensor(
             f"has a tensor of {claimed:,} elements (shape {list(sizes)}) in a storage of {held:,}"
         )
     return PendingTensor(storage, kind, first, sizes, strides)
+
+
+def _fills(shape: Sequence[int]) -> bool:
+    """Whether its extents are bounded, by elements or because it is small."""
+    return math.prod(shape) > 0 or all(extent <= MAX_EMPTY_EXTENT for extent in shape)
 
 
 def numpy_tensor(
@@ -210,7 +215,7 @@ def numpy_tensor(
         UnreadableWeightsError: If the shape does not go with the bytes.
         UnsupportedWeightsError: If PyTorch has no such numbers.
     """
-    if math.prod(shape) * dtype.itemsize != len(content) or any(n > MAX_EXTENT for n in shape):
+    if math.prod(shape) * dtype.itemsize != len(content) or not _fills(shape):
         raise UnreadableWeightsError(f"has an array of shape {list(shape)} in {len(content):,} bytes")
     try:
         array: npt.NDArray[np.generic] = np.frombuffer(content, dtype)

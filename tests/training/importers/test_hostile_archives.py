@@ -65,23 +65,13 @@ def test_archives_with_two_entries_of_one_name_are_refused(tmp_path: Path):
     assert "two entries of the name" in refusal(write(tmp_path / "x", content))
 
 
-def directory_of(content: bytes) -> int:
+def directory_of(content: bytes | bytearray) -> int:
     return int(struct.unpack_from("<I", content, len(content) - 6)[0])
 
 
 def changed(at: int, layout: str, value: int) -> Callable[[bytearray], None]:
     """A change of the first entry in the list of entries."""
     return lambda content: struct.pack_into(layout, content, directory_of(content) + at, value)
-
-
-def overlapping(content: bytearray) -> None:
-    """Has the second entry of the list point at the first one's content."""
-    first = directory_of(content)
-    second = first + 46 + struct.unpack_from("<H", content, first + 28)[0]
-    length = struct.unpack_from("<H", content, first + 28)[0]
-    content[second : second + 46 + length] = content[first : first + 46 + length]
-    content[second + 46] ^= 1
-    content[second + 20 : second + 28] = struct.pack("<II", 1, 1)
 
 
 def from_the_end(at: int, layout: str, value: int) -> Callable[[bytearray], None]:
@@ -104,7 +94,6 @@ def from_the_end(at: int, layout: str, value: int) -> Callable[[bytearray], None
         changed(34, "<H", 1),
         changed(46, "<B", 0xFF),
         changed(0, "<B", 0),
-        overlapping,
         from_the_end(12, "<H", 0xFFFF),
         from_the_end(14, "<H", 0xFFFF),
         from_the_end(10, "<I", 0xFFFFFFFF),
@@ -112,7 +101,6 @@ def from_the_end(at: int, layout: str, value: int) -> Callable[[bytearray], None
         from_the_end(6, "<I", 0),
         from_the_end(18, "<H", 1),
         from_the_end(2, "<H", 5),
-        lambda content: content.__setitem__(slice(0, 0), b"#!/bin/sh\n"),
         lambda content: content.extend(b"trailing"),
         lambda content: content.__setitem__(slice(0, 4), b"PK\3\3"),
         lambda content: content.__setitem__(30, 0),
@@ -123,6 +111,26 @@ def test_archives_that_contradict_themselves_are_refused(tmp_path: Path, change:
     read_weights(write(tmp_path / "good", bytes(content)))
     change(content)
     refusal(write(tmp_path / "x", bytes(content)))
+
+
+def test_entries_inside_another_are_refused(tmp_path: Path):
+    plain = archive(pickled(b"}"), {"1": b"same"})
+    inner = plain[plain.index(b"archive/data/1") - 30 :][: 30 + len("archive/data/1same")]
+    content = bytearray(archive(pickled(b"}"), {"0": inner, "1": b"same"}))
+    read_weights(write(tmp_path / "good", bytes(content)))
+    # The list of entries says of the second that it is where the first one's content is.
+    listed = content.index(b"archive/data/1", directory_of(content)) - 46
+    struct.pack_into("<I", content, listed + 42, content.index(inner))
+    assert "overlaps another" in refusal(write(tmp_path / "x", bytes(content)))
+
+
+def test_nothing_may_stand_before_an_archive(tmp_path: Path):
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as made:
+        made.writestr("first", "x")
+        made.writestr("archive/data.pkl", pickled(b"}"))
+        del made.filelist[0]  # As another reader would find it, who begins at the front.
+    assert "before its first entry" in refusal(write(tmp_path / "x", target.getvalue()))
 
 
 def test_two_ends_of_an_archive_have_to_agree(tmp_path: Path):

@@ -59,6 +59,7 @@ def bombs() -> dict[str, bytes]:
         row(pickled(old_storage(2**20)), b"]" + text("a") + b"a", struct.pack("<q", 2**20) + bytes(2**22))
     )
     row_bytes = block[block.index(b"(B") + 1 : -2]
+    one = name("torch._utils", "_rebuild_tensor") + b"(h\1h\0\x85RK\0K\1\x85K\1\x85tR"
     return {
         "memo": pickled(b"Nr\xff\xff\xff\xff"),
         "memo-line": pickled(b"Np99999999999999999999\n"),
@@ -78,12 +79,7 @@ def bombs() -> dict[str, bytes]:
         ),
         "modules": pickled(big_state + b"0" + meta + b"0" + reconstruct + b"h\1\x85Rq\0" + modules),
         "blocks": pickled(
-            row_bytes
-            + b"q\0"
-            + name("torch.storage", "_load_from_bytes")
-            + b"q\1]("
-            + b"h\1h\0\x85R" * 2_000
-            + b"e"
+            row_bytes + b"q\0" + name("torch.storage", "_load_from_bytes") + b"q\1](" + b"" + one * 200 + b"e"
         ),
         "arrays": pickled(
             megabytes

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import pickle
 import struct
 import sys
@@ -24,6 +25,7 @@ from tests.training.importers.hostile_pickles import (
     pickled,
     refusal,
     row,
+    safetensors,
     storage,
     tensor,
     text,
@@ -180,6 +182,7 @@ CLAIMS = {
     "negative size": tensor(storage("0", 4), (-1,), (1,)),
     "overflowing size": tensor(storage("0", 4), (2**33, 2**33), (0, 0)),
     "empty, but endless": tensor(storage("0", 4), (0, 2**62), (1, 1)),
+    "empty, but wide": tensor(storage("0", 4), (0, 2**20), (1, 1)),
     "ranks": tensor(storage("0", 4), (1,) * 40, (1,) * 40),
     "other rank": tensor(storage("0", 4), (1, 1), (1,)),
     "storage": tensor(storage("0", 2**40), (1,), (1,)),
@@ -207,7 +210,11 @@ CLAIMS = {
 
 @pytest.mark.parametrize("claim", CLAIMS)
 def test_a_tensor_cannot_claim_more_than_is_in_the_file(tmp_path: Path, claim: str):
-    refusal(write(tmp_path / "x", archive(pickled(CLAIMS[claim]), {"0": bytes(16)})))
+    said = refusal(write(tmp_path / "x", archive(pickled(CLAIMS[claim]), {"0": bytes(16)})))
+    if claim in ("elements", "expanded", "stride", "offset", "huge offset"):
+        assert "in a storage of 4" in said
+    if claim in ("storage", "smaller storage", "missing storage", "storage elsewhere"):
+        assert "has a storage that claims" in said
 
 
 def test_a_tensor_may_be_a_view_of_its_storage(tmp_path: Path):
@@ -311,6 +318,20 @@ def test_names_that_are_no_modules_after_all_are_refused(tmp_path: Path):
     assert "'net.Generator', which is not on the list" in refusal(
         write(tmp_path / "x", pickled(name("net", "Generator") + b")\x81"))
     )
+
+
+@pytest.mark.parametrize("key", ["\x1b[2Jconv.weight", "a" * 501, "a\nb"])
+def test_tensors_and_modules_have_names_that_can_be_shown(tmp_path: Path, key: str):
+    content = b"}" + text(key) + tensor(storage("0", 4), (4,), (1,)) + b"s"
+    said = refusal(write(tmp_path / "x", archive(pickled(content), {"0": bytes(16)})))
+    assert "which is none" in said
+    assert said.isprintable()
+    state = b"}" + text("_parameters") + b"}s" + text("_buffers") + b"}s"
+    state += text("_modules") + b"}" + text(key) + name("net", "Inner") + b")\x81" + MODULE_STATE + b"bss"
+    module = name("net", "Generator") + b")\x81" + state + b"b"
+    assert "which is none" in refusal(write(tmp_path / "x", pickled(module)))
+    header = json.dumps({key: {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}})
+    assert "which is none" in refusal(write(tmp_path / "x", safetensors(header)))
 
 
 def test_a_module_within_itself_is_refused(tmp_path: Path):
