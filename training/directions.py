@@ -15,6 +15,8 @@ from torch import Tensor
 
 from training.networks.mapping import MappingNetwork
 from training.networks.stylegan2 import Generator, SynthesisNetwork
+from training.networks.stylegan3 import Generator as StyleGAN3Generator
+from training.networks.stylegan3 import SynthesisNetwork as StyleGAN3Synthesis
 
 SAMPLES = 10_000
 """Random w that the strength of a direction is measured on."""
@@ -39,7 +41,9 @@ class Directions:
 
 
 @torch.no_grad()
-def sefa(generator: Generator, n: int = 8, layers: Sequence[int] | None = None) -> Directions:
+def sefa(
+    generator: Generator | StyleGAN3Generator, n: int = 8, layers: Sequence[int] | None = None
+) -> Directions:
     """The n most effective directions.
 
     Args:
@@ -78,10 +82,17 @@ def sefa(generator: Generator, n: int = 8, layers: Sequence[int] | None = None) 
     )
 
 
-def affine_weights(synthesis: SynthesisNetwork) -> list[Tensor]:
-    """A for each of the ws: of its styled convolution, or for the last one of the last to-RGB. [·, w_dim]."""
-    affines = [conv.affine for conv in synthesis.styled_convs()]
-    affines.append(synthesis.last_torgb.affine)
+def affine_weights(synthesis: SynthesisNetwork | StyleGAN3Synthesis) -> list[Tensor]:
+    """A for each of the ws, [·, w_dim].
+
+    That of its styled convolution, or for the last one of StyleGAN2 of the last to-RGB, and for the first one
+    of StyleGAN3 of the Fourier features.
+    """
+    if isinstance(synthesis, StyleGAN3Synthesis):
+        affines = [synthesis.input.affine, *(layer.affine for layer in synthesis.layers())]
+    else:
+        affines = [conv.affine for conv in synthesis.styled_convs()]
+        affines.append(synthesis.last_torgb.affine)
     return [affine.weight.detach().cpu() * affine.weight_gain for affine in affines]
 
 

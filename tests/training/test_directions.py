@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tests.training.importers.tiny_stylegan3 import lively_generator
 from training.directions import affine_weights, sample_w, sefa
 from training.networks.stylegan2 import Generator
 
@@ -68,3 +69,16 @@ def test_what_is_asked_for_must_be_there(generator):
         sefa(generator, n=13)
     with pytest.raises(ValueError, match="layers are 0 to 5"):
         sefa(generator, layers=[6])
+
+
+def test_stylegan3_has_directions_too():
+    """Of the Fourier features, by which it turns and moves, and of every layer."""
+    generator = lively_generator()
+    affines = affine_weights(generator.synthesis)
+    assert [len(a) for a in affines] == [4, 7, 7, 7, 7, 6]
+    found = sefa(generator, n=2)
+    assert found.vectors.shape == (2, 6, 8)
+    a = torch.cat(affines).double()
+    changes = [(a @ v[0].double()).norm() / v[0].norm() for v in found.vectors]
+    assert changes[0] == pytest.approx(torch.linalg.matrix_norm(a, 2).item(), rel=1e-5)
+    assert changes[0] > changes[1]

@@ -113,6 +113,7 @@ def test_golden_hashes_are_of_pictures_at_rest(generator, repository, runs):
         "truncation_psi": np.ones((1, 1), np.float32),
         "truncation_cutoff": np.full((1, 1), -1, np.int32),
         "label": np.eye(1, 2, dtype=np.float32),
+        "edits": np.zeros((1, 8), np.float32),
     }
     still = {**inputs(generator, 1), "ws": mapping(styles)["ws"]}
     still["rotation"][:], still["translation"][:] = 0, 0

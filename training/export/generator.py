@@ -28,6 +28,7 @@ from training.families.base import (
 )
 from training.networks.stylegan2 import Generator as StyleGAN2Generator
 from training.networks.stylegan2 import SynthesisNetwork as StyleGAN2Synthesis
+from training.networks.stylegan3 import Generator as StyleGAN3Generator
 from training.networks.stylegan3 import SynthesisNetwork as StyleGAN3Synthesis
 from training.pixels import to_uint8
 
@@ -82,7 +83,7 @@ def generator_product(deployable: Deployable) -> Product:
 
 def find_directions(network: nn.Module) -> Directions | None:
     """Edit directions in closed form; they follow from the modulation of styles, which not all have."""
-    if not isinstance(network, StyleGAN2Generator):
+    if not isinstance(network, StyleGAN2Generator | StyleGAN3Generator):
         return None
     return sefa(network, min(N_DIRECTIONS, network.mapping.w_dim))
 
