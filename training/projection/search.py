@@ -62,7 +62,7 @@ class Settings:
         space: `w` is one w for all layers; `w+` one for each, which comes nearer to any picture.
         steps: Steps of the optimiser.
         seed: Of all random numbers.
-        learning_rate: The highest, of Adam.
+        learning_rate: The highest, of Adam; the paper has 0.1 with twice the steps.
         pixel_weight: Weight of the mean squared error of pixels, at all scales, beside the distance.
         optimize_noise: Whether the noise is adapted too; it is not served.
     """
