@@ -11,7 +11,10 @@ Body = dict[str, Any]
 
 MODELS = {"translate": "sketch-to-emoji", "super-resolution": "photo-x4"}
 GENERATOR = "terrain"
-_NUM_WS = 10
+MOVABLE = "my-stylegan3"
+"""A generator whose pictures can be turned and moved; it has no directions."""
+
+_NUM_WS = {GENERATOR: 10, MOVABLE: 4}
 _LOSSY = ("jpeg", "webp", "mp4")
 
 
@@ -28,7 +31,8 @@ def obeying(call: str, body: Body) -> Body:
     body.pop("sign", None)  # nothing to sign with
     if call in MODELS:
         return _upload(call, body)
-    body = {**_latent_fields(body), "model": GENERATOR}
+    body["model"] = MOVABLE if _moves(body) else GENERATOR
+    body = _latent_fields(body, body["model"])
     if body.get("format") not in _LOSSY:
         body.pop("quality", None)
     return {"generate": _generate, "interpolate": _interpolate, "style-mix": _style_mix, "latents": _latents}[
@@ -45,11 +49,19 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _latent_fields(body: Body) -> Body:
+def _moves(body: Body) -> bool:
+    """Whether a picture is turned or moved, of all or of one keyframe."""
+    fields = [body, *(frame for frame in body.get("keyframes", ()) if isinstance(frame, dict))]
+    return any(one.get("rotation") or any(one.get("translation") or ()) for one in fields)
+
+
+def _latent_fields(body: Body, model: str) -> Body:
     """Layers, classes and directions that the model has."""
     body = {key: value for key, value in body.items() if key != "label"}
     if body.get("truncation_cutoff") is not None:
-        body["truncation_cutoff"] %= _NUM_WS + 1
+        body["truncation_cutoff"] %= _NUM_WS[model] + 1
+    if model == MOVABLE:
+        body.pop("edits", None)
     if body.get("edits"):
         body["edits"] = {
             f"direction-0{n}": amount for n, amount in enumerate(body["edits"].values(), 1) if n < 4
@@ -57,19 +69,19 @@ def _latent_fields(body: Body) -> Body:
     return body
 
 
-def _sources(sources: list[Any], most: int) -> list[Any]:
+def _sources(sources: list[Any], most: int, model: str) -> list[Any]:
     """Seeds, or objects with a seed."""
     return [
-        {**_latent_fields(source), "seed": source.get("seed") or 0, "ws": None}
+        {**_latent_fields(source, model), "seed": source.get("seed") or 0, "ws": None}
         if isinstance(source, dict)
         else source
         for source in sources[:most]
     ]
 
 
-def _layers(layers: Any) -> Any:
+def _layers(layers: Any, model: str) -> Any:
     if isinstance(layers, list):
-        return [layer % _NUM_WS if isinstance(layer, int) else layer for layer in layers][:3]
+        return [layer % _NUM_WS[model] if isinstance(layer, int) else layer for layer in layers][:3]
     return layers
 
 
@@ -84,23 +96,24 @@ def _generate(body: Body) -> Body:
 
 
 def _interpolate(body: Body) -> Body:
-    keyframes = _sources(body["keyframes"], 4)
+    keyframes = _sources(body["keyframes"], 4, body["model"])
     return {**body, "keyframes": keyframes, "frames": len(keyframes) + body.get("frames", 0) % 6}
 
 
 def _style_mix(body: Body) -> Body:
-    body = {**body, "rows": _sources(body["rows"], 3), "columns": _sources(body["columns"], 3)}
-    return {**body, "layers": _layers(body.get("layers", "fine"))}
+    model = body["model"]
+    body = {**body, "rows": _sources(body["rows"], 3, model), "columns": _sources(body["columns"], 3, model)}
+    return {**body, "layers": _layers(body.get("layers", "fine"), model)}
 
 
 def _latents(body: Body) -> Body:
-    latents = _sources(body["latents"], 4)
+    latents = _sources(body["latents"], 4, GENERATOR)
     operation = body.get("operation", "map")
     if operation in ("mix", "walk"):
         latents = [*latents, 1, 2][:2]
     needed: Body = {"weights": None, "layers": None, "steps": None}
     if operation == "mix":
-        needed["layers"] = _layers(body.get("layers") or "coarse")
+        needed["layers"] = _layers(body.get("layers") or "coarse", GENERATOR)
     if operation == "walk":
         needed["steps"] = 2 + (body.get("steps") or 0) % 6
     return {**body, **needed, "latents": latents}
