@@ -23,10 +23,12 @@ def build(settings: Settings) -> tuple[str, Step]:
 
     Args:
         settings: `file`, the pickle; `make`, None or what it is to be made of: `module` of theirs and
-            `options` of its `Generator`; `folder`, where pixels of each seed are left as `<seed>.npy`.
+            `options` of its `Generator`; `batch`, images of a step; `folder`, where pixels of each step are
+            left as `<number>.npy`.
 
     Returns:
-        What it is, and a step that makes the image of the seed of its number, untruncated, class 0.
+        What it is, and a step that makes images of the seeds from its number times the batch on, untruncated,
+        of class 0.
     """
     without_downloads()
     without_setuptools()
@@ -36,15 +38,17 @@ def build(settings: Settings) -> tuple[str, Step]:
     importlib.import_module("torch_utils.persistence")
     with file.open("rb") as opened:
         g: Any = pickle.load(opened)["G_ema"]  # which runs the code in it: their own, of the user's own file
-    label = torch.eye(1, g.c_dim) if g.c_dim else torch.zeros(1, 0)
+    n = settings["batch"]
+    label = torch.eye(1, g.c_dim).expand(n, -1) if g.c_dim else torch.zeros(n, 0)
 
     @torch.no_grad()
-    def step(seed: int) -> None:
-        z = torch.from_numpy(np.random.RandomState(seed).randn(1, g.z_dim))
+    def step(number: int) -> None:
+        seeds = range(number * n, (number + 1) * n)
+        z = torch.from_numpy(np.stack([np.random.RandomState(seed).randn(g.z_dim) for seed in seeds]))
         images = g(z, label, noise_mode="const")
         pixels = (images.permute(0, 2, 3, 1) * 127.5 + 128).clamp(0, 255).to(torch.uint8)
-        if not (folder / f"{seed}.npy").exists():
-            np.save(folder / f"{seed}.npy", pixels[0].numpy())
+        if not (folder / f"{number}.npy").exists():
+            np.save(folder / f"{number}.npy", pixels.numpy())
 
     return "NVIDIA's, PyTorch eager", step
 
