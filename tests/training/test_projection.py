@@ -277,6 +277,14 @@ def test_the_graph_of_a_stylegan3_has_the_gradients_of_its_network():
     torch.testing.assert_close(served.grad, ours.grad, rtol=1e-3, atol=1e-4)
 
 
+def test_phases_are_interleaved_as_the_runtime_does():
+    """As in those layers of StyleGAN3 that double the sampling rate."""
+    x = torch.randn(2, 12, 3, 3)
+    model = to_onnx(torch.nn.PixelShuffle(2), {"input": x}, ["images"])
+    assert "DepthToSpace" in {node.op_type for node in model.graph.node}
+    torch.testing.assert_close(TorchGraph(model, "images", {}, CPU)({"input": x}), torch.pixel_shuffle(x, 2))
+
+
 def test_a_run_is_projected_into(tmp_path, tiny_config, few_w):
     family = StyleGAN2(tiny_config, Engine(0, device="cpu"))
     state = Checkpoint(tiny_config, (), 1, family.state_dict(), {}, 0.0, "CPU")

@@ -268,6 +268,12 @@ def _conv_transpose(x: Sequence[Any], a: Attributes) -> Tensor:
     )  # fmt: skip
 
 
+def _depth_to_space(x: Sequence[Any], a: Attributes) -> Tensor:
+    if a.get("mode") != "CRD":
+        raise UnknownOperationError("the graph has a DepthToSpace of another order than CRD")
+    return F.pixel_shuffle(x[0], a["blocksize"])
+
+
 def _pad(x: Sequence[Any], a: Attributes) -> Tensor:
     mode = a.get("mode", "constant")
     if mode not in ("constant", "reflect", "edge") or (len(x) > 3 and x[3] is not None):
@@ -296,6 +302,7 @@ OPERATIONS: dict[str, Operation] = {
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
     "Cos": lambda x, _: x[0].cos(),
+    "DepthToSpace": _depth_to_space,
     "Div": _div,
     "Equal": lambda x, _: x[0] == x[1],
     "Exp": lambda x, _: x[0].exp(),
