@@ -124,6 +124,8 @@ class _Settler:
     def _dictionary(self, value: Mapping[Any, Any], depth: int, plain: bool) -> tuple[dict[Any, Any], int]:
         settled, nodes = {}, 1
         for key, each in value.items():
+            if type(key) is str:
+                checked_name(key)
             settled[key], weight = self.settle(each, depth, plain=plain)
             nodes = _checked(nodes + 1 + weight)
             if type(key) is str and isinstance(settled[key], Tensor | StoredModule | dict):
@@ -162,9 +164,10 @@ class _Settler:
             tensors[checked_name(name)] = self.settle(tensor, depth, plain=False)[0]
         for name, stored in children.items():
             for below, tensor in stored.tensors.items():
-                if f"{name}.{below}" in tensors:
-                    raise UnreadableWeightsError(f"has two parameters of the name {shown(f'{name}.{below}')}")
-                tensors[f"{name}.{below}"] = tensor
+                whole = checked_name(f"{name}.{below}")
+                if whole in tensors:
+                    raise UnreadableWeightsError(f"has two parameters of the name {shown(whole)}")
+                tensors[whole] = tensor
         others = {name: each for name, each in module.state.items() if type(name) is str and name[:1] != "_"}
         attributes, weight = self._plain_items(others, depth)
         nodes = _checked(nodes + len(tensors) + weight)
@@ -172,7 +175,12 @@ class _Settler:
         options = module.state.get("_init_kwargs")
         arguments = arguments if isinstance(arguments, list | tuple) else ()
         plain_arguments, weight = self._plain_items(dict(enumerate(arguments)), depth)
-        plain_options, more = self._plain_items(options if isinstance(options, dict) else {}, depth)
+        named = (
+            {name: each for name, each in options.items() if type(name) is str}
+            if isinstance(options, dict)
+            else {}
+        )
+        plain_options, more = self._plain_items(named, depth)
         return (
             StoredModule(
                 class_name=checked_name(module.class_name),
@@ -192,6 +200,8 @@ class _Settler:
             raise UnreadableWeightsError(
                 f"has a module {shown(module.class_name)} without names for its parts"
             )
+        for key in part:
+            checked_name(key)
         return part
 
     def _plain_items(self, values: Mapping[Any, Any], depth: int) -> tuple[dict[Any, Any], int]:

@@ -127,8 +127,13 @@ class PendingTensor:
                 return torch.empty(self.size, dtype=self.dtype)
             if self.dtype is torch.bool:
                 # A byte that is neither 0 nor 1 is no bool, and what computes with it then is undefined.
-                return self.storage.tensor(torch.uint8).as_strided(self.size, self.stride, self.offset).ne(0)
-            return self.storage.tensor(self.dtype).as_strided(self.size, self.stride, self.offset)
+                numbers = self.storage.tensor(torch.uint8)
+                return numbers.as_strided(self.size, self.stride, numbers.storage_offset() + self.offset).ne(
+                    0
+                )
+            numbers = self.storage.tensor(self.dtype)
+            # An offset of PyTorch's counts from the beginning of the block, ours from that of the storage.
+            return numbers.as_strided(self.size, self.stride, numbers.storage_offset() + self.offset)
         except RuntimeError as error:
             raise UnreadableWeightsError(f"has a tensor of an impossible shape, {list(self.size)}") from error
 
