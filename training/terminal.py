@@ -12,6 +12,14 @@ from training.errors import GantrainError
 
 console = Console(stderr=True)
 
+MAX_MESSAGE = 2_000
+"""Characters of a failure's message; names out of a file may make it longer."""
+
+
+def printable(text: str) -> str:
+    """Text without what a terminal obeys, or cannot be written: such characters as their escapes."""
+    return "".join(each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in text)
+
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
@@ -20,5 +28,6 @@ def clear_errors() -> Iterator[None]:
         yield
     except GantrainError as error:
         console.print("[red]error:[/red]", end=" ")
-        console.print(str(error), highlight=False, soft_wrap=True, markup=False)
+        message = str(error) if len(str(error)) <= MAX_MESSAGE else f"{str(error)[:MAX_MESSAGE]}…"
+        console.print(printable(message), highlight=False, soft_wrap=True, markup=False)
         sys.exit(1)

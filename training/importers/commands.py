@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from training.terminal import clear_errors, console
+from training.terminal import clear_errors, console, printable
 
 if TYPE_CHECKING:
     from training.importers.base import Recognised, StoredFile
@@ -88,7 +88,7 @@ def import_(
         name = name_from(file) if name is None else name
         check_name(name)
         stored, recognised = _look(file, part)
-        console.print(f"{file.name} is a {recognised.title} ({recognised.format})", markup=False)
+        console.print(printable(f"{file.name} is a {recognised.title} ({recognised.format})"), markup=False)
         terms = _terms(stored, licence, licence_url, commercial_use)
         with console.status("importing…") as status:
             report = import_weights(
@@ -161,7 +161,7 @@ def inspect(
     ]
     width = max(len(key) for key, _ in lines)
     for key, value in lines:
-        typer.echo(f"{key:{width}}  {value}")
+        typer.echo(printable(f"{key:{width}}  {value}").replace("\n", "\\n"))
 
 
 def convert(
@@ -207,7 +207,7 @@ def _look(file: Path, part: str | None) -> tuple[StoredFile, Recognised]:
     from training.importers.reading import read_weights
     from training.importers.table import recognise
 
-    with console.status(f"reading {file.name}…"):
+    with console.status(f"reading {printable(file.name)}…"):
         stored = read_weights(file)
         return stored, recognise(stored, part)
 
@@ -236,7 +236,7 @@ def _terms(stored: StoredFile, name: str | None, url: str | None, commercial_use
 def _print_report(report: ImportReport, out: Path) -> None:
     proof = report.proof
     for note in report.notes:
-        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+        console.print(printable(f"note: {note}"), highlight=False, markup=False, soft_wrap=True)
     console.print(
         f"against the stored weights ({proof.cases}): {1 - proof.differing_pixels:.3%} of pixels equal, at "
         f"most {proof.max_level_error} level off, floats within {proof.max_abs_error:.1e}",

@@ -27,6 +27,7 @@ from training.importers.base import (
 from training.importers.state_dicts import state_dict_of
 from training.importers.upscaler_weights import (
     PARTS,
+    check_extent,
     check_shapes,
     count,
     count_while,
@@ -183,6 +184,8 @@ def _recognise(path: Path, tensors: Tensors, layout: Layout, part: str, name: st
 
     blocks = count_while(lambda i: dense(i) in tensors)
     growth, features = width(tensors, dense(0), 0), width(tensors, dense(0), 1)
+    if growth < 1:
+        raise UnsupportedWeightsError(f"{path} has dense blocks that make no features")
     ups = _count_ups(tensors, layout)
     size = Size(blocks, ups)
     architecture = f"RRDB, {blocks} blocks of {features}, growth {growth}"
@@ -212,6 +215,7 @@ def _recognise(path: Path, tensors: Tensors, layout: Layout, part: str, name: st
 
     names = tensor_names(layout, size)
     title = f"RRDB upscaler ×{scale}, {blocks} blocks"
+    check_extent(path, title, scale, features, blocks, features * scale**2)
     check_shapes(path, title, tensors, outline(make), names)
 
     def build() -> Imported:

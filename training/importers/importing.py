@@ -22,7 +22,9 @@ from training.files import atomic_write
 from training.importers.base import Imported, Proof, Recognised, StoredFile
 from training.importers.licences import Licence
 from training.importers.proof import prove
+from training.importers.sensible import sensible
 from training.pixels import image_grid
+from training.terminal import printable
 
 REPORT = "import.json"
 SAMPLES = "samples.png"
@@ -79,7 +81,7 @@ def origin(stored: StoredFile, recognised: Recognised) -> dict[str, Any]:
     return {
         "format": recognised.format,
         "part": recognised.part,
-        "file": stored.path.name,
+        "file": printable(stored.path.name),
         "sha256": stored.sha256,
     }
 
@@ -142,8 +144,10 @@ def import_weights(
     roles = [f"{name}-{role}" if role else name for role in ROLES[recognised.kind]]
     check_names(repository, roles, overwrite=overwrite)  # before minutes of work
     progress("building the network")
-    imported = recognised.building(variant)()
-    proof = prove(imported, recognised.kind, progress)
+    build = recognised.building(variant)
+    with sensible(stored.path):
+        imported = build()
+        proof = prove(imported, recognised.kind, progress)
     deployable = Deployable(name, title or recognised.title, imported.network, card=dict(imported.card))
     card: dict[str, Any] = {
         "name": name,

@@ -21,6 +21,7 @@ from training.importers.base import (
 from training.importers.state_dicts import state_dict_of
 from training.importers.upscaler_weights import (
     PARTS,
+    check_extent,
     check_shapes,
     count,
     count_while,
@@ -114,6 +115,7 @@ def _recognise(path: Path, tensors: Tensors, part: str, name: str) -> Recognised
         return SRResNet(scale, features, blocks, "batch", biased=True, squashed=True)
 
     title = f"SRGAN upscaler ×{scale}, {blocks} blocks"
+    check_extent(path, title, scale, features, blocks, features * scale**2)
     blank = outline(make)
     names = tensor_names(blocks, ups)
     # Files of PyTorch before 0.4.1 do not count batches, which nothing computed here depends on.

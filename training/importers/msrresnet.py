@@ -21,6 +21,7 @@ from training.importers.base import (
 from training.importers.state_dicts import state_dict_of
 from training.importers.upscaler_weights import (
     PARTS,
+    check_extent,
     check_shapes,
     count,
     count_while,
@@ -69,7 +70,7 @@ def _recognise(path: Path, tensors: Tensors, part: str, name: str) -> Recognised
         raise UnsupportedWeightsError(
             f"{path} (MSRResNet) takes {channels} channels; three colours can be imported"
         )
-    scale = 4 if "upconv2.weight" in tensors else {4: 2, 9: 3}.get(widening // features)
+    scale = 4 if "upconv2.weight" in tensors else {4: 2, 9: 3}.get(widening // max(features, 1))
     if scale is None:
         raise UnsupportedWeightsError(
             f"{path} (MSRResNet) enlarges neither by 2, 3 nor 4: {features} channels become {widening}"
@@ -79,6 +80,7 @@ def _recognise(path: Path, tensors: Tensors, part: str, name: str) -> Recognised
         return MSRResNet(scale, features, blocks)
 
     title = f"MSRResNet upscaler ×{scale}, {blocks} blocks"
+    check_extent(path, title, scale, features, blocks, features * scale**2)
     blank = outline(make)
     names = {key: key for key in blank.state_dict()}
     check_shapes(path, title, tensors, blank, names)

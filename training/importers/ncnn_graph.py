@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from training.importers.base import UnsupportedWeightsError
 from training.importers.ncnn_file import NcnnLayer, StoredNcnn
 
+MAX_INPUTS = 16
 NEAREST, BILINEAR, BICUBIC = 1, 2, 3
 """Ways of `Interp`, its parameter 0."""
 _SUM = 1  # of `Eltwise`, its parameter 0
@@ -52,8 +53,12 @@ class NcnnGraph:
             known = all(blob in self._same for blob in layer.inputs)
             if not known or any(blob in self._same for blob in layer.outputs):
                 raise UnsupportedWeightsError(f"{title}: layer {layer.name!r} takes or makes what it cannot")
-            if not layer.inputs and layer.type != "Input":
-                raise UnsupportedWeightsError(f"{title}: layer {layer.name!r} ({layer.type}) takes nothing")
+            # Every layer is computed: none may lie beside the way from the input to the output.
+            if not layer.outputs or len(layer.inputs) not in _inputs(layer):
+                raise UnsupportedWeightsError(
+                    f"{title}: layer {layer.name!r} ({layer.type}) has {len(layer.inputs)} inputs and "
+                    f"{len(layer.outputs)} outputs, which cannot be computed"
+                )
             for blob in layer.outputs:
                 self._same[blob] = self._same[layer.inputs[0]] if layer.type == "Split" else blob
                 self._made_by.setdefault(self._same[blob], layer)
@@ -136,6 +141,15 @@ class NcnnGraph:
         if layer.type != "Interp" or number(layer, 0) != NEAREST or not square or len(layer.inputs) != 1:
             self.differs(blob, wanted)
         return number(layer, 1, 1), layer.inputs[0]
+
+
+def _inputs(layer: NcnnLayer) -> range:
+    """How many blobs a layer may take."""
+    if layer.type in ("Concat", "Eltwise"):
+        return range(1, MAX_INPUTS + 1)
+    if layer.type == "BinaryOp":
+        return range(1, 2) if number(layer, 1) == 1 else range(2, 3)
+    return range(1) if layer.type == "Input" else range(1, 2)
 
 
 def number(layer: NcnnLayer, key: int, default: float = 0) -> float:

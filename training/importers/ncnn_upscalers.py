@@ -16,6 +16,8 @@ from training.importers.base import Imported, Recognised, StoredFile, Unsupporte
 from training.importers.ncnn_file import StoredNcnn
 from training.importers.ncnn_graph import BICUBIC, NcnnGraph, compute, number
 from training.importers.upscaler_weights import (
+    MAX_SCALE,
+    check_extent,
     check_shapes,
     count,
     outline,
@@ -55,6 +57,7 @@ class NcnnFormat(WeightFormat):
         }
         is_compact = any(layer.type == "PixelShuffle" for layer in content.layers)
         found = _compact(graph, tensors) if is_compact else _rrdb(graph, tensors)
+        check_extent(stored.path, found.title, found.scale, found.features, found.blocks, found.pixels)
         check_shapes(stored.path, found.title, tensors, outline(found.make), found.names)
 
         def build() -> Imported:
@@ -88,6 +91,8 @@ class _Found:
         title: What it is.
         architecture: In words, for the card.
         hyperparameters: All of the architecture.
+        features: Channels at the size of the input.
+        blocks: What repeats.
         pixels: Numbers that its largest layer makes of one input pixel.
     """
 
@@ -97,6 +102,8 @@ class _Found:
     title: str
     architecture: str
     hyperparameters: Mapping[str, Any]
+    features: int
+    blocks: int
     pixels: int
 
 
@@ -139,6 +146,8 @@ def _rrdb(graph: NcnnGraph, tensors: Mapping[str, Any]) -> _Found:
         f"RRDB upscaler ×{scale}, {len(blocks)} blocks",
         f"RRDB, {len(blocks)} blocks of {features}, growth {growth}",
         {"features": features, "blocks": len(blocks), "growth": growth},
+        features,
+        len(blocks),
         features * scale**2,
     )
 
@@ -199,6 +208,8 @@ def _compact(graph: NcnnGraph, tensors: Mapping[str, Any]) -> _Found:
         graph.differs(blob, "the sum of pixels and nearest neighbours")
     inner, image = graph.enlarged(next(p for p in parts if p is not shuffled), "the image enlarged")
     shuffle = graph.makes(shuffled)
+    if not 1 <= inner <= MAX_SCALE:
+        graph.differs(shuffled, f"an enlargement by 1 to {MAX_SCALE}")
     scale = round(ratio * inner)
     if number(shuffle, 0, 1) != inner or number(shuffle, 1) or scale / inner != ratio:
         graph.differs(shuffled, f"pixels of channels, {inner:g} times larger")
@@ -237,5 +248,7 @@ def _compact(graph: NcnnGraph, tensors: Mapping[str, Any]) -> _Found:
         f"compact upscaler ×{scale}, {blocks} convolutions{reduced}",
         f"compact VGG-style, {blocks} convolutions of {features}{reduced}",
         {"features": features, "blocks": blocks, "computed_scale": inner_scale},
+        features,
+        blocks,
         max(features, 3 * inner_scale**2),
     )

@@ -69,7 +69,8 @@ class NvidiaStyleGAN2(WeightFormat):
         check_sizes(path, sizes)
         check_filters(path, filters)
         names = their_names(sizes.names())
-        check_tensors(path, sizes, _with_average(weights, sizes), names)
+        shapes = check_tensors(path, sizes, _with_average(weights, sizes), names)
+        weights = {key: t.reshape(shapes[key]) for key, t in weights.items()}
         ours = {mine: weights[theirs] for mine, theirs in names.items() if theirs in weights}
         return recognised(
             self.name, stored, name, sizes, ours, lambda w_avg: _stored(weights, sizes, w_avg), settings.notes

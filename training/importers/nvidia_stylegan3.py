@@ -19,13 +19,18 @@ from training.importers.base import (
     WeightFormat,
 )
 from training.importers.nvidia_stylegan2 import LR_MULTIPLIER, network_of
-from training.importers.stylegan2_weights import MAX_CLASSES
+from training.importers.stylegan2_weights import MAX_CLASSES, MAX_MAPPING_LAYERS, MAX_WIDTH
 from training.importers.stylegan3_settings import LAYER, layer_names, settings_of
 from training.importers.stylegan3_weights import Sizes
 from training.networks.stylegan3 import SynthesisSettings
 
 MAX_MAP = 2**28
 """Most numbers in the feature maps of an image; the largest published, R at 1024², has 222 million."""
+
+MAX_SIDE = 4_096
+"""Of a layer, margins included."""
+MAX_LAYERS = 64
+MAX_KERNEL = 7
 
 _TRANSFORM = "synthesis.input.transform"
 
@@ -66,6 +71,10 @@ def _sizes(path: Path, tensors: Mapping[str, Tensor], module: StoredModule | Non
     """
     numbers = [LAYER.fullmatch(f"{name}.weight") for name in layer_names(tensors)]
     indices, heights, channels = ([int(m[i]) for m in numbers if m] for i in (1, 2, 3))
+    if len(indices) > MAX_LAYERS:
+        raise UnsupportedWeightsError(
+            f"{path} is a StyleGAN3 generator of {len(indices)} layers; up to {MAX_LAYERS} are supported"
+        )
     if indices != list(range(len(indices))) or len(indices) < 2:
         raise UnsupportedWeightsError(
             f"{path} is a StyleGAN3 generator without some of its layers: {indices}"
@@ -75,7 +84,7 @@ def _sizes(path: Path, tensors: Mapping[str, Tensor], module: StoredModule | Non
             f"{path} makes images of {channels[-1]} channels; supported are colour (3) and grey (1)"
         )
     for height, count in zip(heights, channels, strict=True):
-        if not 0 < count * height**2 <= MAX_MAP:
+        if not 0 < count * height**2 <= MAX_MAP or height > MAX_SIDE:
             raise UnsupportedWeightsError(
                 f"{path} makes {count} maps of {height} × {height}; up to {MAX_MAP:,} numbers are supported "
                 "in one layer, a little more than the largest published StyleGAN3 has"
@@ -99,11 +108,26 @@ def _sizes(path: Path, tensors: Mapping[str, Tensor], module: StoredModule | Non
             channels=tuple(channels[:-1]),
         ),
     )
-    if min(sizes.z_dim, sizes.w_dim, sizes.synthesis.conv_kernel) < 1 or sizes.c_dim > MAX_CLASSES:
+    widths, kernel = (sizes.z_dim, sizes.w_dim), sizes.synthesis.conv_kernel
+    if (
+        min(widths) < 1
+        or max(widths) > MAX_WIDTH
+        or not 1 <= kernel <= MAX_KERNEL
+        or sizes.c_dim > MAX_CLASSES
+        or sizes.mapping_layers > MAX_MAPPING_LAYERS
+    ):
         raise UnsupportedWeightsError(
             f"{path} is a StyleGAN3 generator of sizes without sense: {sizes.shown()}"
         )
     sizes = replace(sizes, synthesis=settings_of(path, tensors, heights, sizes.synthesis, module))
+    finer = sizes.synthesis.lrelu_upsampling
+    if any(
+        count * (height * finer) ** 2 > 4 * MAX_MAP for height, count in zip(heights, channels, strict=True)
+    ):
+        raise UnsupportedWeightsError(
+            f"{path} is a StyleGAN3 generator whose leaky ReLUs sample {finer} times finer; with maps of its "
+            "size, 2 is supported, as published"
+        )
     _check_tensors(path, sizes, tensors)
     return sizes
 

@@ -76,7 +76,7 @@ def open_regular(path: Path) -> BinaryIO:
         OSError: If it cannot be opened.
     """
     if path.is_symlink():
-        raise UnreadableWeightsError(f"is a symbolic link: name the file itself, {path.resolve()}")
+        raise UnreadableWeightsError(f"is a symbolic link: name the file itself, {path.readlink()}")
     # Not blocking, as opening a pipe would wait for somebody to write.
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:

@@ -22,6 +22,7 @@ from training.importers.base import (
 from training.importers.state_dicts import state_dict_of
 from training.importers.upscaler_weights import (
     PARTS,
+    check_extent,
     check_shapes,
     count,
     outline,
@@ -80,6 +81,7 @@ def _recognise(path: Path, tensors: Tensors, part: str, name: str) -> Recognised
         return lambda: CompactNet(scale, features, blocks, activation)
 
     title = f"compact upscaler ×{scale}, {blocks} convolutions"
+    check_extent(path, title, scale, features, blocks, max(features, 3 * scale**2))
     blank = outline(maker("prelu" if learnt else "relu"))
     names = {key: key for key in blank.state_dict()}
     check_shapes(path, title, tensors, blank, names)

@@ -66,9 +66,10 @@ class RosinalityStyleGAN2(WeightFormat):
         check_filters(path, filters, gain=_UP_GAIN)
         notes = _with_noise(weights, sizes)
         names = their_names(sizes.names())
-        check_tensors(path, sizes, {**weights, "latent_avg": _or_zeros(average, sizes)}, names)
+        shapes = check_tensors(path, sizes, {**weights, "latent_avg": _or_zeros(average, sizes)}, names)
         stored_average = {} if average is None else {"latent_avg": average}
-        theirs = {**weights, **stored_average}
+        plain = {key: t.reshape(shapes[key]) for key, t in {**weights, **stored_average}.items()}
+        theirs = {key: t.reshape(_their_shape(key, t)) for key, t in plain.items()}
         ours = {mine: theirs[their] for mine, their in names.items() if their in theirs}
         return recognised(
             self.name, stored, name, sizes, ours, lambda w_avg: _stored(theirs, sizes, w_avg), notes

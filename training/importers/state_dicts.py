@@ -9,6 +9,7 @@ from torch import Tensor
 
 from training.importers.base import StoredFile, StoredModule, UnsupportedWeightsError
 
+MAX_PARTS = 1_000
 WRAPPERS = ("module.", "_orig_mod.")
 """What DataParallel, and a compiled module, put before every name."""
 
@@ -59,6 +60,10 @@ def parts_of(stored: StoredFile) -> dict[str, dict[str, Tensor]]:
             if isinstance(value, Mapping) and not _tensors(value):
                 for inner_name, inner in value.items():
                     if tensors := _tensors(inner):
+                        if len(parts) > MAX_PARTS:
+                            raise UnsupportedWeightsError(
+                                f"{stored.path} holds more than {MAX_PARTS:,} networks"
+                            )
                         parts[f"{name}.{inner_name}"] = tensors
                         nested.setdefault(str(inner_name), tensors)
             elif tensors := _tensors(value):

@@ -18,6 +18,9 @@ MAX_MAP = 2**26
 """Most numbers in the feature maps of one resolution, twice what the largest published network has."""
 
 MAX_CLASSES = 10_000
+MAX_WIDTH = 4_096
+"""Of z, w and what lies between them; published are 512."""
+MAX_MAPPING_LAYERS = 64
 
 
 @dataclass(frozen=True)
@@ -129,8 +132,14 @@ def check_sizes(path: object, sizes: Sizes) -> None:
         raise UnsupportedWeightsError(
             f"{path} knows {sizes.c_dim:,} classes; up to {MAX_CLASSES:,} are supported"
         )
+    widths = (sizes.z_dim, sizes.w_dim, sizes.layer_features, sizes.embed_features)
+    if max(widths) > MAX_WIDTH or sizes.mapping_layers > MAX_MAPPING_LAYERS:
+        raise UnsupportedWeightsError(
+            f"{path} has a mapping network of {sizes.mapping_layers:,} layers, up to {max(widths):,} wide; "
+            f"supported are {MAX_MAPPING_LAYERS} layers of {MAX_WIDTH:,}"
+        )
     for i, count in enumerate(sizes.channels, start=2):
-        if count * 4**i > MAX_MAP:
+        if max(count, 3) * 4**i > MAX_MAP:
             raise UnsupportedWeightsError(
                 f"{path} makes {count} maps of {2**i} × {2**i}; up to {MAX_MAP:,} numbers are supported at "
                 "one resolution, twice what the largest published StyleGAN2 has"
@@ -159,7 +168,7 @@ def check_filters(path: object, filters: Mapping[str, Tensor], gain: float = 1.0
 
 def check_tensors(
     path: object, sizes: Sizes, found: Mapping[str, Tensor], renamed: Mapping[str, str]
-) -> None:
+) -> dict[str, tuple[int, ...]]:
     """Refuses tensors that are missing, too many, or of other shapes than the sizes ask for.
 
     Args:
@@ -167,6 +176,10 @@ def check_tensors(
         sizes: The generator.
         found: The tensors under names of the layout, without what has been looked at.
         renamed: Names of the layout by our own.
+
+    Returns:
+        The shapes by names of the layout. Those of the file may differ from them by ones around, which have
+        to go before anything is computed: a bias of [N, 1] would make N images of one.
 
     Raises:
         UnsupportedWeightsError: If there are such.
@@ -188,6 +201,7 @@ def check_tensors(
             raise UnsupportedWeightsError(
                 f"{path}: {name} is {list(found[name].shape)}, where StyleGAN2 has {list(shape)}"
             )
+    return shapes
 
 
 def _stored_shape(name: str, tensor: Tensor, sizes: Sizes) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from training.importers.base import StoredModule, UnsupportedWeightsError
-from training.networks.stylegan3 import Signal, SynthesisSettings, filters_between, signals
+from training.networks.stylegan3 import Signal, SynthesisSettings, factors_between, filters_between, signals
 
 FILTER_TOLERANCE = 1e-5
 """Most that a stored filter may differ from the one that its settings ask for."""
@@ -36,7 +37,11 @@ _TOLD_BY_TENSORS = {
     "use_radial_filters", "num_ws",
 }  # fmt: skip
 _OF_TRAINING = {"magnitude_ema_beta", "w_avg_beta", "num_fp16_res", "class_name", "mapping_kwargs"}
-_LIMITS = {"num_layers": 64, "margin_size": 256, "filter_size": 64, "lrelu_upsampling": 8}
+_LARGE = 1e6
+_USUAL_MARGIN = 10
+MAX_TAPS = 1_024
+_AT_LEAST_ONE = ("filter_size", "lrelu_upsampling")
+_LIMITS = {"margin_size": 256, "filter_size": 64, "lrelu_upsampling": 8}
 
 
 def layer_names(tensors: Mapping[str, Tensor]) -> list[str]:
@@ -79,45 +84,46 @@ def _pickled(path: Path, told: SynthesisSettings, module: StoredModule) -> Synth
     clamp = next(
         (a["conv_clamp"] for a in clamps if "conv_clamp" in a), options.get("conv_clamp", told.conv_clamp)
     )
+    if clamp is not None and not _is_number(clamp, 0, _LARGE):
+        raise UnsupportedWeightsError(
+            f"{path} is a StyleGAN3 generator with conv_clamp={str(clamp)[:20]}, which has no sense"
+        )
     values: dict[str, Any] = {"conv_clamp": None if clamp is None else float(clamp)}
     for name, kind in _SETTINGS.items():
         value = known.get(name, options.get(name))
         if value is None or name == "num_layers":
             continue
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int | float)
-            or not 0 <= value <= _LIMITS.get(name, 1e6)
-        ):
+        if not _is_number(value, 1 if name in _AT_LEAST_ONE else 0, _LIMITS.get(name, _LARGE)):
             raise UnsupportedWeightsError(
-                f"{path} is a StyleGAN3 generator with {name}={value!r}, which has no sense"
+                f"{path} is a StyleGAN3 generator with {name}={str(value)[:20]}, which has no sense"
             )
         values[name] = kind(value)
     return replace(told, **values)
 
 
+def _is_number(value: object, least: float, most: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
+
+
 def _usual(tensors: Mapping[str, Tensor], told: SynthesisSettings) -> Iterator[SynthesisSettings]:
     """Settings that a state dict may come from, the published ones first."""
-    taps = {len(t) for name, t in tensors.items() if name.endswith(".down_filter")} or {12}
+    found = {len(t) for name, t in tensors.items() if name.endswith(".down_filter") and t.ndim} or {12}
+    taps = min(found)  # They are of one length: rates grow, so each coarser sampling has the same factor.
     resamplings = sorted(
-        ((t // f, f) for t in taps for f in range(2, _LIMITS["lrelu_upsampling"] + 1) if t % f == 0),
+        ((taps // f, f) for f in range(2, _LIMITS["lrelu_upsampling"] + 1) if taps % f == 0),
         key=lambda pair: pair != (6, 2),
     )
     criticals = sorted(range(told.num_layers), key=lambda n: n != 2)
-    margins = sorted(range(_LIMITS["margin_size"]), key=lambda n: n != 10)
     sizes = [int(name.split("_")[1]) for name in layer_names(tensors)[:-2]]
     for filter_size, finer in resamplings:
         for critical in criticals:
-            for margin in margins:
-                settings = replace(
-                    told,
-                    filter_size=filter_size,
-                    lrelu_upsampling=finer,
-                    num_critical=critical,
-                    margin_size=margin,
-                )
-                if margin == 10 or [s.size for s in signals(settings)[:-2]] == sizes:
-                    yield settings
+            settings = replace(
+                told, filter_size=filter_size, lrelu_upsampling=finer, num_critical=critical, margin_size=0
+            )
+            margin = _USUAL_MARGIN
+            with suppress(ValueError, OverflowError, ZeroDivisionError):  # said by `_problem`
+                margin = (sizes[0] - signals(settings)[0].size) // 2 if sizes else margin
+            yield replace(settings, margin_size=min(max(margin, 0), _LIMITS["margin_size"]))
 
 
 def _problem(settings: SynthesisSettings, tensors: Mapping[str, Tensor], heights: list[int]) -> str | None:
@@ -131,11 +137,13 @@ def _problem(settings: SynthesisSettings, tensors: Mapping[str, Tensor], heights
     before: list[Signal] = [after[0], *after]
     for i, name in enumerate(layer_names(tensors)[:-1]):
         critical = i >= settings.num_layers - settings.num_critical
+        if settings.filter_size * max(factors_between(before[i], after[i], settings)) > MAX_TAPS:
+            return f"{name} has filters of more than {MAX_TAPS:,} taps"
         designed = filters_between(before[i], after[i], settings, is_critical=critical)
         for kind, ours in zip(("up_filter", "down_filter"), designed, strict=True):
             theirs = tensors.get(
                 f"{name}.{kind}", torch.ones_like(ours) if ours.numel() == 1 else torch.empty(0)
             )
-            if theirs.shape != ours.shape or (theirs.float() - ours).abs().max() > FILTER_TOLERANCE:
+            if theirs.shape != ours.shape or not (theirs.float() - ours).abs().max() <= FILTER_TOLERANCE:
                 return f"{name}.{kind} is not the filter that its settings ask for"
     return None

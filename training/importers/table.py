@@ -26,6 +26,7 @@ from training.importers.nvidia_stylegan2 import NvidiaStyleGAN2
 from training.importers.nvidia_stylegan3 import NvidiaStyleGAN3
 from training.importers.real_esrgan_compact import CompactFormat
 from training.importers.rosinality_stylegan2 import RosinalityStyleGAN2
+from training.importers.sensible import sensible
 
 FORMATS: tuple[WeightFormat, ...] = (
     NvidiaStyleGAN2(),
@@ -64,7 +65,8 @@ def recognise(stored: StoredFile, part: str | None = None) -> Recognised:
         UnsupportedWeightsError: If no format knows it, or one knows that it cannot be imported.
     """
     for known in FORMATS + REFUSED:
-        found = known.recognise(stored, part)
+        with sensible(stored.path):
+            found = known.recognise(stored, part)
         if found is not None:
             return found
     if isinstance(stored.content, Mapping) and stored.content.keys() >= OWN:

@@ -98,6 +98,12 @@ def check_channels(options: dict[str, Any]) -> None:
     """Raises `UnsupportedWeightsError` unless pictures go in and come out, in colours or grey."""
     if options["channels"] < 1:
         raise UnsupportedWeightsError("the first layer makes no channels: the file is damaged")
+    for key, most in (("channels", 1_024), ("blocks", 100), ("num_downs", 10)):
+        if options.get(key, 0) > most:
+            raise UnsupportedWeightsError(
+                f"the network has {key}: {options[key]:,}; supported are {most:,}, which is more than any "
+                "published one has"
+            )
     for key, verb in (("in_channels", "takes"), ("out_channels", "makes")):
         if options[key] not in _CHANNELS:
             raise UnsupportedWeightsError(

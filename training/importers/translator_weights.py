@@ -41,10 +41,10 @@ def as_ours(network: ResNet | UNet, tensors: Tensors) -> tuple[dict[str, Tensor]
         public = f"{names[layer]}.{tensor_name}"
         if public in rest:
             theirs = rest.pop(public)
-            if theirs.shape != ours.shape:
+            if theirs.shape != ours.shape or theirs.is_floating_point() != ours.is_floating_point():
                 raise UnsupportedWeightsError(
-                    f"{public} is {list(theirs.shape)}, not {list(ours.shape)}: a variant of the network "
-                    "that is not known"
+                    f"{public} is {list(theirs.shape)} of {theirs.dtype}, not {list(ours.shape)} of "
+                    f"{ours.dtype}: a variant of the network that is not known"
                 )
             state[key] = theirs.to(ours.dtype)
         elif tensor_name == _COUNTER:  # unknown to PyTorch before 0.4.1, and of no use in evaluation

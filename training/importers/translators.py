@@ -137,8 +137,13 @@ def _move_biases(tensors: dict[str, Tensor]) -> int:
     moved = 0
     for name in [name for name in tensors if name.endswith(".running_mean")]:
         parent, _, place = name.removesuffix(".running_mean").rpartition(".")
-        bias = tensors.pop(f"{parent}.{int(place) - 1}.bias", None) if place.isdigit() else None
+        bias = tensors.pop(f"{parent}.{int(place) - 1}.bias", None) if place.isdecimal() else None
         if bias is not None:
+            if bias.shape != tensors[name].shape:
+                raise UnsupportedWeightsError(
+                    f"{name} is {list(tensors[name].shape)}, and the bias before it {list(bias.shape)}: the "
+                    "file is damaged"
+                )
             tensors[name] = tensors[name] - bias
             moved += 1
     return moved

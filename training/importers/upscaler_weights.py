@@ -20,6 +20,34 @@ _LARGEST = 1024
 _SMALLEST = 64
 
 
+MAX_SCALE = 16
+MAX_NUMBERS = 2**14
+"""Most that a layer may make of one pixel; the largest published networks make 2¹⁰."""
+MAX_BLOCKS = 100
+"""Layers that repeat; published networks have 32 at most."""
+
+
+def check_extent(path: Path, title: str, scale: int, features: int, blocks: int, pixels: int) -> None:
+    """Refuses networks that take far more memory than their files, or that no memory could hold.
+
+    Args:
+        path: The file, for messages.
+        title: What it was found to be, for messages.
+        scale: Enlargement, as it is computed.
+        features: Channels at the size of the input.
+        blocks: What repeats.
+        pixels: Numbers that its largest layer makes of one input pixel.
+
+    Raises:
+        UnsupportedWeightsError: If it is such a one.
+    """
+    if features < 1 or not 1 <= scale <= MAX_SCALE or not 0 <= blocks <= MAX_BLOCKS or pixels > MAX_NUMBERS:
+        raise UnsupportedWeightsError(
+            f"{path} would be a {title}, {features:,} features wide; supported are up to ×{MAX_SCALE}, "
+            f"{MAX_BLOCKS} blocks and {MAX_NUMBERS:,} numbers a pixel, more than published ones have"
+        )
+
+
 def count_while(present: Callable[[int], bool]) -> int:
     """The first number, from 0, that is not there."""
     n = 0
