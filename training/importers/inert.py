@@ -16,8 +16,6 @@ MAX_NAME = 500
 """Characters of the name of a tensor or a module; those of networks have a tenth."""
 MAX_SHOWN = 100
 """Characters of a name in a message."""
-MAX_NAME = 256
-"""Characters of a key, and of a tensor's whole name: those of networks within networks grow by each level."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,19 +60,6 @@ def checked_name(name: str) -> str:
 def shown(name: str) -> str:
     """A name of a file as messages may say it: short, and without characters that a terminal obeys."""
     return ascii(name if len(name) <= MAX_SHOWN else f"{name[:MAX_SHOWN]}…")
-
-
-def checked_name(name: str) -> str:
-    """A name, if it is not without an end.
-
-    Raises:
-        UnreadableWeightsError: If it is.
-    """
-    if len(name) > MAX_NAME:
-        raise UnreadableWeightsError(
-            f"has a name of {len(name):,} characters, {shown(name)}; at most {MAX_NAME} are read"
-        )
-    return name
 
 
 def refused(name: str) -> UnreadableWeightsError:

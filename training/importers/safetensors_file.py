@@ -80,7 +80,7 @@ def read_safetensors(window: Window) -> tuple[dict[str, Tensor], dict[str, str]]
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise _damaged("its metadata are no text")
     numbers = window.part(8 + length, window.size - 8 - length)
-    places = sorted((_place(checked_name(name), entry), name) for name, entry in header.items())
+    places = sorted((_place(name, entry), name) for name, entry in header.items())
     behind = 0
     for (begin, end), name in places:
         if begin != behind or end < begin:

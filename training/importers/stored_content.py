@@ -124,8 +124,6 @@ class _Settler:
     def _dictionary(self, value: Mapping[Any, Any], depth: int, plain: bool) -> tuple[dict[Any, Any], int]:
         settled, nodes = {}, 1
         for key, each in value.items():
-            if type(key) is str:
-                checked_name(key)
             settled[key], weight = self.settle(each, depth, plain=plain)
             nodes = _checked(nodes + 1 + weight)
             if type(key) is str and isinstance(settled[key], Tensor | StoredModule | dict):
@@ -200,8 +198,6 @@ class _Settler:
             raise UnreadableWeightsError(
                 f"has a module {shown(module.class_name)} without names for its parts"
             )
-        for key in part:
-            checked_name(key)
         return part
 
     def _plain_items(self, values: Mapping[Any, Any], depth: int) -> tuple[dict[Any, Any], int]:
