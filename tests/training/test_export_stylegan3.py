@@ -11,14 +11,17 @@ import torch
 from tests.exported_models import read_config
 from tests.training.importers.tiny_stylegan3 import R, lively_generator
 from training.export.export import export_deployables
+from training.export.generator import largest_batch, synthesis_model
 from training.export.golden import pixels_sha256
 from training.export.onnx_graph import run_onnx
 from training.export.stylegan3_synthesis import PreparedSynthesis
 from training.export.torchscript import run_torchscript
 from training.families.base import Deployable
+from training.networks.stylegan3 import Generator, SynthesisNetwork, SynthesisSettings
 from training.pixels import to_uint8
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.load. is deprecated:DeprecationWarning")
+SIDES = {256: 16384, 512: 32768, 1024: 32768}
 SIZES = {"num_layers": 2, "num_critical": 1, "channel_base": 64}
 INPUTS = ["ws", "noise_gain", "noise_seed", "rotation", "translation"]
 
@@ -138,3 +141,12 @@ def test_prepared_weights_make_the_same_pictures(options):
     ws, rotation, translation = (torch.from_numpy(given[name]) for name in ("ws", "rotation", "translation"))
     prepared = PreparedSynthesis(g.synthesis).moved(ws, rotation, translation)
     torch.testing.assert_close(prepared, g.synthesis.moved(ws, rotation, translation), atol=2e-5, rtol=0)
+
+
+def test_a_batch_of_large_images_does_not_fill_the_memory():
+    """Of 1024² three go together, of 256² as many as of other generators."""
+    with torch.device("meta"):
+        made = {r: SynthesisNetwork(8, SynthesisSettings(r, channel_base=c)) for r, c in SIDES.items()}
+    assert {r: largest_batch(network) for r, network in made.items()} == {256: 16, 512: 6, 1024: 3}
+    model = synthesis_model(Generator(8, 8, SynthesisSettings(16, **SIZES)))
+    assert [len(case["ws"]) for case in model.draw_cases()] == [1, 2, 5, 16]

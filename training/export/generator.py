@@ -34,6 +34,8 @@ from training.pixels import to_uint8
 
 BATCHES = (1, 2, 5, 16)
 MAX_BATCH_SIZE = 16
+MAX_NUMBERS = 2**28
+"""In the feature maps of a layer of StyleGAN3, over a batch; of such gibibytes several are held at a time."""
 N_DIRECTIONS = 8
 """Edit directions that are shipped."""
 
@@ -157,10 +159,11 @@ def synthesis_model(network: GeneratorNetwork) -> Exportable:
     """
     g, synthesis = network.mapping, network.synthesis
     movable = isinstance(synthesis, MovableSynthesis)
+    most = largest_batch(synthesis)
 
     def draw_cases() -> list[Arrays]:
         rng = np.random.RandomState(0)
-        return [styles(n, rng) for n in BATCHES]
+        return [styles(n, rng) for n in sorted({min(n, most) for n in BATCHES})]
 
     @torch.no_grad()
     def styles(n: int, rng: np.random.RandomState) -> Arrays:
@@ -202,7 +205,14 @@ def synthesis_model(network: GeneratorNetwork) -> Exportable:
     side = synthesis.resolution
     images = TensorSpec("images", "TYPE_UINT8", (side, side, 3))
     graph = synthesis_graph(synthesis)
-    return Exportable("synthesis", graph, inputs, [images], MAX_BATCH_SIZE, draw_cases, reference)
+    return Exportable("synthesis", graph, inputs, [images], most, draw_cases, reference)
+
+
+def largest_batch(synthesis: SynthesisHalf) -> int:
+    """Samples that a graph is given at a time: fewer of a StyleGAN3 that would fill the memory, but two."""
+    if not isinstance(synthesis, StyleGAN3Synthesis):
+        return MAX_BATCH_SIZE
+    return min(max(MAX_NUMBERS // synthesis.largest_map, 2), MAX_BATCH_SIZE)
 
 
 def synthesis_graph(synthesis: SynthesisHalf) -> Graph:

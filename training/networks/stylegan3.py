@@ -358,6 +358,7 @@ class SynthesisNetwork(nn.Module):
         self.resolution = settings.resolution
         self.output_scale = settings.output_scale
         self.num_ws = settings.num_layers + 2
+        self.largest_map = max(signal.channels * signal.size**2 for signal in after)  # numbers of one image
         self.input = FourierInput(w_dim, after[0])
         self.layer_names = []
         for i, signal in enumerate(after):
