@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -30,6 +32,7 @@ from training.networks.stylegan2 import Generator
 PARTS = ("g_ema", "g")
 LR_MULTIPLIER = 0.01
 NOISE_SEED = 0
+_CHANNELS = 512  # from 4² to 32²
 _UP_GAIN = 4  # what their filters sum to
 
 
@@ -78,6 +81,9 @@ class RosinalityStyleGAN2(WeightFormat):
     def publish(self, network: nn.Module) -> dict[str, Any] | None:
         """A checkpoint that `generate.py` of the original loads, with `g_ema` and `latent_avg`.
 
+        The original has at least 512 feature maps up to 32² and 16384/r beyond; a generator of fewer gets
+        such that are zero, and computes the same.
+
         Args:
             network: In evaluation mode.
 
@@ -93,7 +99,7 @@ class RosinalityStyleGAN2(WeightFormat):
         _check_publishable(sizes)
         state = {
             name: tensor.reshape(_their_shape(name, tensor))
-            for name, tensor in stored_tensors(network, their_names(sizes.names())).items()
+            for name, tensor in stored_tensors(_widened(network, sizes), their_names(sizes.names())).items()
         }
         for i in range(len(sizes.channels) - 1):
             for owner in (f"convs.{2 * i}.conv.blur", f"to_rgbs.{i}.upsample"):
@@ -148,7 +154,6 @@ def _their_shape(name: str, tensor: Tensor) -> tuple[int, ...]:
 def _check_publishable(sizes: Sizes) -> None:
     """Raises `UnsupportedWeightsError` unless the original can build the generator."""
     why = None
-    multiplier = max(1, sizes.channels[-1] * sizes.resolution // 16384)
     if sizes.c_dim:
         why = "it knows no classes"
     elif not (sizes.z_dim == sizes.w_dim == sizes.layer_features):
@@ -159,14 +164,40 @@ def _check_publishable(sizes: Sizes) -> None:
         why = f"it does not clamp feature maps, here to ±{sizes.bound:g}"
     elif sizes.lr_multiplier != LR_MULTIPLIER:
         why = f"the gain of its mapping network is {LR_MULTIPLIER:g}, and not {sizes.lr_multiplier:g}"
-    elif list(sizes.channels) != [
-        512 if 4 * 2**i <= 32 else 16384 * multiplier // (4 * 2**i) for i in range(len(sizes.channels))
-    ]:
-        why = f"it has 512 feature maps up to 32², and from there 16384/r or 32768/r, not {sizes.channels}"
+    elif max(sizes.channels[:4]) > _CHANNELS:
+        why = f"it has {_CHANNELS} feature maps up to 32², and not {max(sizes.channels[:4])}"
     if why is not None:
         raise UnsupportedWeightsError(
             f"rosinality's stylegan2-pytorch cannot build this generator: {why}; nvidia-stylegan2 can"
         )
+
+
+@torch.no_grad()
+def _widened(network: Generator, sizes: Sizes) -> Generator:
+    """The generator with as many feature maps as the original has, where those that are added change nothing.
+
+    They are of zero weights, also in what reads them. A to-RGB divides by the root of their number.
+    """
+    narrow = sizes.channels
+    multiplier = 1
+    while any(mine > theirs for mine, theirs in zip(narrow, _channels(len(narrow), multiplier), strict=True)):
+        multiplier += 1
+    channels = _channels(len(narrow), multiplier)
+    if channels == narrow:
+        return network
+    wide = replace(sizes, channels=channels).generator()
+    state = wide.state_dict()
+    for name, tensor in network.state_dict().items():
+        if name.endswith("torgb.weight"):
+            tensor = tensor * math.sqrt(state[name].shape[1] / tensor.shape[1])
+        state[name].zero_()[tuple(slice(length) for length in tensor.shape)] = tensor
+    return wide.eval()
+
+
+def _channels(blocks: int, multiplier: int) -> tuple[int, ...]:
+    """Feature maps of the original at 4², 8² and so on, by its `channel_multiplier`."""
+    rest = (256 * multiplier // 2**i for i in range(blocks))
+    return tuple([_CHANNELS] * 4 + list(rest))[:blocks]
 
 
 def _average(stored: StoredFile, tensors: Mapping[str, Tensor]) -> Tensor | None:

@@ -292,6 +292,18 @@ def test_weights_of_ours_come_back_from_rosinalitys_layout_bit_for_bit(tmp_path)
     assert equal(recognise(read_weights(tmp_path / "published.pt")).build().network, generator)
 
 
+@torch.no_grad()
+def test_a_narrow_generator_gets_maps_of_zeros_in_rosinalitys_layout():
+    generator = random_generator(z_dim=8, w_dim=8, resolution=64, mapping_layers=2, channels=(6, 5, 6, 7, 4))
+    published = RosinalityStyleGAN2().publish(generator)
+    assert published["g_ema"]["to_rgbs.3.conv.weight"].shape == (1, 3, 256, 1, 1)
+    back = recognise(in_memory(published))
+    assert back.hyperparameters["channels"] == [512, 512, 512, 512, 256]
+    z = torch.randn(2, 8)
+    expected = generator(z, 0.7)
+    assert (back.build().network(z, 0.7) - expected).abs().max() < 1e-5 * expected.abs().max()
+
+
 @pytest.mark.parametrize(
     ("sizes", "reason"),
     [
@@ -300,7 +312,7 @@ def test_weights_of_ours_come_back_from_rosinalitys_layout_bit_for_bit(tmp_path)
         ({"noise": False}, "all of its layers add noise"),
         ({"bound": 256}, "does not clamp"),
         ({"lr_multiplier": 0.1}, "gain of its mapping network"),
-        ({"channel_max": 32}, "512 feature maps"),
+        ({"channel_max": 1024, "channel_base": 65536}, "512 feature maps up to 32², and not 1024"),
     ],
 )
 def test_what_rosinality_cannot_build_is_not_published(sizes, reason):
