@@ -119,7 +119,7 @@ def _rrdb(graph: NcnnGraph, tensors: Mapping[str, Any]) -> _Found:
             graph.differs(blob, "an enlargement by 2")
         ups.append(name)
     layers |= {f"conv_up{u + 1}": name for u, name in enumerate(reversed(ups))}
-    long_skip = [part for _, part in graph.terms(blob, "the sum behind the trunk")]
+    long_skip = _plain_sum(graph, blob, "the sum behind the trunk")
     # One of the two is the first convolution of the image, the other comes out of the trunk.
     first = next((p for p in long_skip if _is_first(graph, p)), None)
     if first is None or len(ups) not in _UPS:
@@ -134,6 +134,8 @@ def _rrdb(graph: NcnnGraph, tensors: Mapping[str, Any]) -> _Found:
     for i, block in enumerate(reversed(blocks)):
         for j, dense in enumerate(block):
             layers |= {f"body.{i}.rdb{j + 1}.conv{k + 1}": name for k, name in enumerate(dense)}
+    if not blocks:
+        graph.differs(trunk, "a convolution behind residual blocks")
     growth, features = (
         width(tensors, f"{layers['body.0.rdb1.conv1']}.weight", 0),
         width(tensors, f"{layers['conv_first']}.weight", 0),
@@ -150,6 +152,14 @@ def _rrdb(graph: NcnnGraph, tensors: Mapping[str, Any]) -> _Found:
         len(blocks),
         features * scale**2,
     )
+
+
+def _plain_sum(graph: NcnnGraph, blob: str, wanted: str) -> list[str]:
+    """The two blobs that are summed as they are."""
+    terms = graph.terms(blob, wanted)
+    if any(factor != 1 for factor, _ in terms):
+        graph.differs(blob, wanted)
+    return [part for _, part in terms]
 
 
 def _is_first(graph: NcnnGraph, blob: str) -> bool:
@@ -200,9 +210,9 @@ def _branch(graph: NcnnGraph, blob: str) -> tuple[str, str]:
 def _compact(graph: NcnnGraph, tensors: Mapping[str, Any]) -> _Found:
     blob, ratio = graph.output, 1.0
     last = graph.makes(blob)
-    if last.type == "Interp" and number(last, 0) == BICUBIC and number(last, 1) == number(last, 2) < 1:
+    if last.type == "Interp" and number(last, 0) == BICUBIC and 0 < number(last, 1) == number(last, 2) < 1:
         ratio, blob = number(last, 1), last.inputs[0]
-    parts = [part for _, part in graph.terms(blob, "the sum of pixels and nearest neighbours")]
+    parts = _plain_sum(graph, blob, "the sum of pixels and nearest neighbours")
     shuffled = next((p for p in parts if graph.makes(p).type == "PixelShuffle"), None)
     if shuffled is None:
         graph.differs(blob, "the sum of pixels and nearest neighbours")

@@ -60,7 +60,9 @@ def _is_compact(tensors: Tensors) -> bool:
     """Whether all is `body.<number>.<weight or bias>`, beginning with a convolution."""
     first = tensors.get("body.0.weight")
     names = [name.split(".") for name in tensors]
-    numbered = all(n[0] == "body" and len(n) == 3 and n[1].isdecimal() for n in names)
+    # Numbers beyond what the tensors fill would be of a network that is not there.
+    most = len(str(2 * len(names)))
+    numbered = all(n[0] == "body" and len(n) == 3 and n[1].isdecimal() and len(n[1]) <= most for n in names)
     return first is not None and first.ndim == 4 and numbered
 
 

@@ -63,7 +63,7 @@ def width(tensors: Tensors, name: str, axis: int) -> int:
         UnsupportedWeightsError: If there is no such tensor, or of another shape.
     """
     tensor = tensors.get(name)
-    if tensor is None or tensor.ndim != 4:
+    if tensor is None or tensor.ndim != 4 or not tensor.numel():
         raise UnsupportedWeightsError(f"{name!r} is missing, or not the weights of a convolution")
     return int(tensor.shape[axis])
 

@@ -91,6 +91,7 @@ def test_a_reduced_network_is_exported(tmp_path):
         (("0=1 1=2.000000e+00 2=2.000000e+00", "0=2 1=2.000000e+00 2=2.000000e+00"), "Interp"),
         (("Concat", "Eltwise"), "Eltwise"),
         (("1=3 4=1", "1=3 4=2"), "Convolution"),
+        ((" 0=0\n", " 0=1\n"), "BinaryOp"),
     ],
 )
 def test_other_networks_are_refused_by_the_layer_that_differs(tmp_path, change, layer):
