@@ -20,7 +20,7 @@ from training.importers.base import (
 )
 from training.importers.nvidia_stylegan2 import LR_MULTIPLIER, network_of
 from training.importers.stylegan2_weights import MAX_CLASSES, MAX_MAPPING_LAYERS, MAX_WIDTH
-from training.importers.stylegan3_settings import LAYER, layer_names, settings_of
+from training.importers.stylegan3_settings import LAYER, is_number, layer_names, settings_of
 from training.importers.stylegan3_weights import Sizes
 from training.networks.stylegan3 import SynthesisSettings
 
@@ -31,6 +31,7 @@ MAX_SIDE = 4_096
 """Of a layer, margins included."""
 MAX_LAYERS = 64
 MAX_KERNEL = 7
+MAX_GAIN = 1e6
 
 _TRANSFORM = "synthesis.input.transform"
 
@@ -97,7 +98,7 @@ def _sizes(path: Path, tensors: Mapping[str, Tensor], module: StoredModule | Non
         c_dim=_length(path, tensors, "mapping.embed.weight", 1) if conditional else 0,
         image_channels=channels[-1],
         mapping_layers=len([name for name in tensors if re.fullmatch(r"mapping\.fc\d+\.weight", name)]),
-        lr_multiplier=_lr_multiplier(module),
+        lr_multiplier=_lr_multiplier(path, module),
         synthesis=SynthesisSettings(
             resolution=heights[-1],
             num_layers=len(heights) - 1,
@@ -141,10 +142,15 @@ def _length(path: Path, tensors: Mapping[str, Tensor], name: str, axis: int) -> 
     return int(shape[axis])
 
 
-def _lr_multiplier(module: StoredModule | None) -> float:
+def _lr_multiplier(path: Path, module: StoredModule | None) -> float:
     mapping = None if module is None else module.children.get("mapping")
     first = None if mapping is None else mapping.children.get("fc0")
-    return LR_MULTIPLIER if first is None else float(first.attributes.get("bias_gain", LR_MULTIPLIER))
+    gain = LR_MULTIPLIER if first is None else first.attributes.get("bias_gain", LR_MULTIPLIER)
+    if not is_number(gain, 0, MAX_GAIN):
+        raise UnsupportedWeightsError(
+            f"{path} is a StyleGAN3 generator with bias_gain={str(gain)[:20]}, which has no sense"
+        )
+    return float(gain)
 
 
 def _check_tensors(path: Path, sizes: Sizes, tensors: Mapping[str, Tensor]) -> None:

@@ -47,17 +47,18 @@ def read_weights(path: Path) -> StoredFile:
     """
     try:
         with open_regular(path) as file:
-            size = os.fstat(file.fileno()).st_size
+            before = os.fstat(file.fileno())
+            size = before.st_size
             window = Window(file, 0, size)
             head = window.read(0, min(window.size, 512))
             if _is_ncnn(path, head):
                 return _read_pair(path)
             if looks_like_safetensors(head, size):
                 tensors, metadata = read_safetensors(window)
-                return StoredFile(path, _digest(window), size, "safetensors", tensors, metadata)
+                return StoredFile(path, _digest(file, before), size, "safetensors", tensors, metadata)
             container, read = _pickled(head, window.read(size - 1, 1))
             content = settle(read(window, Budget()), size)
-            return StoredFile(path, _digest(window), size, container, content)
+            return StoredFile(path, _digest(file, before), size, container, content)
     except GantrainError as error:
         raise type(error)(f"{path} {error}") from error
     except OSError as error:
@@ -133,14 +134,23 @@ def _read_pair(path: Path) -> StoredFile:
         if not other.exists():
             raise UnreadableWeightsError(f"is half of a network of ncnn: {other} is missing")
     with open_regular(text) as first, open_regular(weights) as second:
-        size = os.fstat(second.fileno()).st_size
+        before = os.fstat(second.fileno())
+        size = before.st_size
         window = Window(second, 0, size)
         content = read_ncnn(Window(first, 0, os.fstat(first.fileno()).st_size), window)
-        return StoredFile(path, _digest(window), size, "ncnn", content)
+        return StoredFile(path, _digest(second, before), size, "ncnn", content)
 
 
-def _digest(window: Window) -> str:
-    digest = hashlib.sha256()
+def _digest(file: BinaryIO, before: os.stat_result) -> str:
+    """Sha256 of a file that was read, in hexadecimal.
+
+    Raises:
+        UnreadableWeightsError: If it was written to since: the digest would be of other weights.
+    """
+    window, digest = Window(file, 0, before.st_size), hashlib.sha256()
     for at in range(0, window.size, _CHUNK):
         digest.update(window.read(at, min(_CHUNK, window.size - at)))
+    after = os.fstat(file.fileno())
+    if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+        raise UnreadableWeightsError("was written to while it was read: try again when it is complete")
     return digest.hexdigest()

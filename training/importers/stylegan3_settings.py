@@ -84,7 +84,7 @@ def _pickled(path: Path, told: SynthesisSettings, module: StoredModule) -> Synth
     clamp = next(
         (a["conv_clamp"] for a in clamps if "conv_clamp" in a), options.get("conv_clamp", told.conv_clamp)
     )
-    if clamp is not None and not _is_number(clamp, 0, _LARGE):
+    if clamp is not None and not is_number(clamp, 0, _LARGE):
         raise UnsupportedWeightsError(
             f"{path} is a StyleGAN3 generator with conv_clamp={str(clamp)[:20]}, which has no sense"
         )
@@ -93,7 +93,7 @@ def _pickled(path: Path, told: SynthesisSettings, module: StoredModule) -> Synth
         value = known.get(name, options.get(name))
         if value is None or name == "num_layers":
             continue
-        if not _is_number(value, 1 if name in _AT_LEAST_ONE else 0, _LIMITS.get(name, _LARGE)):
+        if not is_number(value, 1 if name in _AT_LEAST_ONE else 0, _LIMITS.get(name, _LARGE)):
             raise UnsupportedWeightsError(
                 f"{path} is a StyleGAN3 generator with {name}={str(value)[:20]}, which has no sense"
             )
@@ -101,7 +101,8 @@ def _pickled(path: Path, told: SynthesisSettings, module: StoredModule) -> Synth
     return replace(told, **values)
 
 
-def _is_number(value: object, least: float, most: float) -> bool:
+def is_number(value: object, least: float, most: float) -> bool:
+    """Whether a value of a pickle is a number within limits; NaN is none."""
     return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
 
 

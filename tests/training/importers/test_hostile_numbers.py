@@ -24,12 +24,15 @@ from tests.training.importers.hostile_pickles import (
     write,
 )
 from training.cli import app
+from training.importers import reading
 from training.importers.base import StoredFile, StoredModule, UnreadableWeightsError, UnsupportedWeightsError
 from training.importers.reading import read_weights
+from training.importers.safetensors_file import read_safetensors
 from training.importers.sensible import sensible
 from training.importers.stored_tensors import Block, Storage, pending_tensor
 from training.importers.stylegan2_weights import Sizes, check_tensors
 from training.importers.table import recognise
+from training.importers.window import Window
 from training.terminal import printable
 
 Z = torch.zeros
@@ -235,3 +238,26 @@ def test_a_part_of_an_old_storage_begins_where_it_says():
     block._numbers = torch.arange(4, dtype=torch.float32).view(torch.uint8)
     part = Storage(block, torch.float32, 1, 3)
     assert pending_tensor(part, 1, (2,), (1,)).tensor().tolist() == [2, 3]
+
+
+def test_a_file_that_is_written_to_while_it_is_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "x.safetensors"
+    save_file({"a": Z(1)}, path)
+
+    def read(window: Window) -> tuple[dict[str, Tensor], dict[str, str]]:
+        found = read_safetensors(window)
+        os.utime(path, ns=(1, 1))
+        return found
+
+    monkeypatch.setattr(reading, "read_safetensors", read)
+    assert "written to while it was read" in refusal(path)
+
+
+@pytest.mark.parametrize("gain", ["abc", None, float("nan")])
+def test_a_gain_that_is_no_number_is_refused(gain: object):
+    first = StoredModule("L", (), {}, {}, {"bias_gain": gain})
+    mapping = StoredModule("M", (), {}, {}, children={"fc0": first})
+    module = StoredModule("G", (), {}, stylegan3(3), children={"mapping": mapping})
+    assert f"bias_gain={gain}" in said_of({"G_ema": module})
