@@ -181,7 +181,9 @@ def test_damaged_weights_of_nvidia_are_refused(changes, reason):
 
 
 @pytest.mark.parametrize("attribute", ["conv_clamp", "bias_gain"])
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1, 0, "256", [256], {}, 10**400])
+@pytest.mark.parametrize(
+    "value", [float("nan"), float("inf"), -1, 0, "256", [256], {}, 10**400], ids=lambda value: repr(value)[:9]
+)
 def test_hostile_attributes_are_refused(attribute, value, pickled):
     module = nvidia()
     for block in module.children["synthesis"].children.values():
