@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -19,14 +18,13 @@ from typer.testing import CliRunner
 
 from tests.gateway_process import GatewayProcess
 from tests.image_files import saved
-from tests.training.importers import tiny_stylegan2, tiny_translators, tiny_upscalers
+from tests.training.importers import tiny_stylegan2, tiny_stylegan3, tiny_translators, tiny_upscalers
 from tests.training.importers.nvidia_container import write_pickle
 from tests.triton_process import TritonProcess
 from training.cli import app
 from training.importers.base import Imported
 from training.importers.reading import read_weights
 from training.importers.table import recognise
-from training.networks.stylegan3 import Generator, SynthesisSettings
 from training.pixels import to_uint8, to_unit_range
 
 LICENCE_URL = "https://example.com/terms"
@@ -40,21 +38,10 @@ def stylegan2(folder: Path) -> Path:
     return write_pickle(folder / "network-snapshot-000100.pkl", networks)
 
 
-@torch.no_grad()
 def stylegan3(folder: Path) -> Path:
-    """The state dict of a StyleGAN3-R: turned by a quarter, it makes its own picture turned."""
-    torch.manual_seed(3)
-    settings = SynthesisSettings(
-        32, channel_base=128, channel_max=6, num_layers=3, conv_kernel=1, use_radial_filters=True
-    )
-    tensors = Generator(6, 8, settings).state_dict()
-    for name, tensor in tensors.items():
-        if name.endswith((".bias", "affine.weight", "w_avg")):
-            tensor.add_(0.5 * torch.randn_like(tensor))
-    tensors["synthesis.L1_52_4.magnitude_ema"].fill_(0.7)
-    theirs = {re.sub(r"^mapping\.layers\.", "mapping.fc", name): t for name, t in tensors.items()}
-    torch.save(theirs, folder / "G_ema.pt")
-    return folder / "G_ema.pt"
+    """A pickle of StyleGAN3-R: turned by a quarter, it makes its own picture turned."""
+    generator = tiny_stylegan3.nvidia(num_layers=2, **tiny_stylegan3.R)
+    return write_pickle(folder / "stylegan3-r.pkl", {"G_ema": generator})
 
 
 def translator(folder: Path) -> Path:
@@ -94,7 +81,7 @@ FREE = ("--licence", "MIT")
 UNKNOWN = ("--licence", "unknown")
 CASES = {
     "cats": Case(stylegan2, "generator", "G_ema"),
-    "wild": Case(stylegan3, "generator", ""),
+    "wild": Case(stylegan3, "generator", "G_ema"),
     "horse-to-zebra": Case(translator, "translator", "", FREE, {"licence": "MIT", "commercial_use": True}),
     "photo-real": Case(
         upscaler, "upscaler", "params_ema", UNKNOWN, {"licence": "unknown", "commercial_use": None}
@@ -171,7 +158,7 @@ def generated(http: httpx.Client, **body: Any) -> np.ndarray:
 
 def within_a_level(made: np.ndarray, expected: np.ndarray) -> None:
     assert made.shape == expected.shape
-    assert made.std() > 10  # of something
+    assert made.std() > 5  # of something
     assert np.abs(made.astype(int) - expected).max() <= 1
 
 
@@ -214,7 +201,7 @@ def test_stylegan3_turns_and_moves_its_picture(http: httpx.Client, served: Serve
     assert http.get("/v1/models/wild").json()["transforms"] == ["rotation", "translation"]
     turned = generated(http, model="wild", seeds=[4], rotation=90)
     within_a_level(turned, np.rot90(expected, axes=(1, 2)))
-    moved = generated(http, model="wild", seeds=[4], translation=[4 / 32, 2 / 32])
+    moved = generated(http, model="wild", seeds=[4], translation=[4 / 16, 2 / 16])
     within_a_level(moved[:, 2:, 4:], expected[:, :-2, :-4])
     refused = http.post("/v1/generate", json={"model": "cats", "seeds": [4], "label": 0, "rotation": 90})
     assert refused.status_code == 422
