@@ -19,6 +19,7 @@ from training.importers.cut import CUT
 from training.importers.cyclegan_pix2pix import CycleGANPix2Pix
 from training.importers.esrgan import ESRGANFormat
 from training.importers.foreign_upscalers import ForeignUpscalers
+from training.importers.inert import shown
 from training.importers.leftthomas_srgan import LeftthomasSRGANFormat
 from training.importers.msrresnet import MSRResNetFormat
 from training.importers.ncnn_upscalers import NcnnFormat
@@ -82,12 +83,12 @@ def recognise(stored: StoredFile, part: str | None = None) -> Recognised:
 def _contents(content: Any) -> str:
     """The first of the names in a file, with shapes, for a message."""
     if isinstance(content, StoredModule):
-        return f"a module {content.class_name} with " + _contents(content.tensors)
+        return f"a module {shown(content.class_name)} with " + _contents(content.tensors)
     if not isinstance(content, Mapping):
         return f"a {type(content).__name__}"
-    shown = [
-        f"{key} {list(value.shape) if isinstance(value, Tensor) else type(value).__name__}"
+    first = [
+        f"{shown(str(key))} {list(value.shape) if isinstance(value, Tensor) else type(value).__name__}"
         for key, value in itertools.islice(content.items(), _NAMES_SHOWN)
     ]
-    more = f" and {len(content) - len(shown)} more" if len(content) > len(shown) else ""
-    return (", ".join(shown) or "nothing") + more
+    more = f" and {len(content) - len(first)} more" if len(content) > len(first) else ""
+    return (", ".join(first) or "nothing") + more

@@ -22,8 +22,9 @@ from training.networks.unet import UNet
 
 Statistics = Literal["running", "batch"]
 
-TEST_TIME: Statistics = "batch"
-"""What the public code normalises by, run as documented: without `--eval` it stays in training mode."""
+TEST_TIME: Statistics = "running"
+"""What a served network normalises by: the same pixels of an image every time, as the public code has with
+`--eval`. Without, it stays in training mode, where dropout is random."""
 
 _VARIANTS: dict[Statistics, str] = {"running": "running-statistics", "batch": "image-statistics"}
 _STATISTICS_NOTES: dict[Statistics, str] = {

@@ -73,7 +73,7 @@ def test_what_is_unknown_is_refused_with_its_contents(tmp_path: Path) -> None:
     path = tmp_path / "odd.pt"
     torch.save({"a.weight": torch.ones(3, 5), "step": 7}, path)
     text = said(gantrain("inspect", path, code=1))
-    assert "a.weight [3, 5], step int" in text
+    assert "'a.weight' [3, 5], 'step' int" in text
     assert "rosinality" in text, "what could be imported"
 
 

@@ -76,15 +76,15 @@ def test_hyperparameters_come_from_names_and_shapes():
     }
 
 
-def test_batch_normalisation_is_of_each_image_unless_averages_are_wanted():
+def test_batch_normalisation_is_by_averages_unless_those_of_each_image_are_wanted():
     found = recognise(stored(FILES["resnet-batch"]))
-    usual, averages = found.build(), found.variants["running-statistics"]()
-    assert "each image alone" in usual.card["normalisation"]
-    assert "running averages" in averages.card["normalisation"]
+    usual, by_image = found.build(), found.variants["image-statistics"]()
+    assert "running averages" in usual.card["normalisation"]
+    assert "each image alone" in by_image.card["normalisation"]
     x = torch.rand(2, 3, 16, 16) * 2 - 1
-    assert (usual.network(x) - averages.network(x)).abs().max() > 0.1
-    together = usual.network(x)
-    assert (together[:1] - usual.network(x[:1])).abs().max() < 1e-5
+    assert (usual.network(x) - by_image.network(x)).abs().max() > 0.1
+    together = by_image.network(x)
+    assert (together[:1] - by_image.network(x[:1])).abs().max() < 1e-5
     with pytest.raises(UnsupportedWeightsError, match="no variant 'mine': running-statistics"):
         found.building("mine")
 
@@ -229,7 +229,7 @@ def test_a_narrow_u_net_is_published_with_channels_of_zeros(norm):
     wide = unet(norm, num_downs=6)
     assert {name: t.shape for name, t in published.items()} == {name: t.shape for name, t in wide.items()}
     found = recognise(stored(published))
-    back = found.building("running-statistics" if norm == "batch" else None)().network
+    back = found.build().network
     x = torch.rand(1, 3, 64, 128) * 2 - 1
     torch.testing.assert_close(back(x), network(x), atol=1e-6, rtol=0)
     assert back(x).std() > 1e-3
@@ -250,7 +250,7 @@ def test_a_trained_network_is_published_whatever_it_is_served_with():
 
 def test_anti_aliased_networks_are_exported_and_tiled():
     file = stored(resnet("batch", blocks=1, down_filter=True, up_filter=True))
-    imported = recognise(file).building("running-statistics")()
+    imported = recognise(file).build()
     product = translator_product(Deployable("cut", "CUT", imported.network, card=imported.card))
     assert product.card["receptive_radius"] == 3 + 1 + 1 + 2 * (1 + 1) + 4 * 2 + 4 + 2 * 1 + 2 + 1 + 3
     converted = convert(product.models[0], "onnx")  # which runs it beside the network, at four sizes
