@@ -34,7 +34,7 @@ from training.export.formats import serialize
 from training.export.generator import generator_product
 from training.export.graphs import TRANSFORMS
 from training.families.base import Deployable
-from training.importers.reading import read_weights
+from training.importers.files.reading import read_weights
 from training.importers.table import recognise
 
 RESULTS = Path(__file__).parent / "results"

@@ -33,7 +33,7 @@ from training.export.formats import serialize
 from training.export.upscaler import from_zero_one, to_zero_one, upscaler_product
 from training.families.base import Deployable
 from training.importers.base import Imported
-from training.importers.reading import read_weights
+from training.importers.files.reading import read_weights
 from training.importers.table import recognise
 
 Pixels = NDArray[np.uint8]

@@ -23,7 +23,7 @@ from tests.training.importers.nvidia_container import write_pickle
 from tests.triton_process import TritonProcess
 from training.cli import app
 from training.importers.base import Imported
-from training.importers.reading import read_weights
+from training.importers.files.reading import read_weights
 from training.importers.table import recognise
 from training.pixels import to_uint8, to_unit_range
 

@@ -26,7 +26,7 @@ from training.export.generator import synthesis_model
 from training.export.onnx_graph import to_onnx
 from training.families.stylegan import StyleGAN2
 from training.importers.base import UnreadableWeightsError
-from training.importers.nvidia_stylegan2 import NvidiaStyleGAN2
+from training.importers.generators.nvidia_stylegan2 import NvidiaStyleGAN2
 from training.metrics.image_quality import psnr
 from training.networks.stylegan2 import Generator
 from training.networks.stylegan3 import Generator as StyleGAN3

@@ -204,7 +204,7 @@ def convert(
 
 
 def _look(file: Path, part: str | None) -> tuple[StoredFile, Recognised]:
-    from training.importers.reading import read_weights
+    from training.importers.files.reading import read_weights
     from training.importers.table import recognise
 
     with console.status(f"reading {printable(file.name)}…"):

@@ -16,8 +16,8 @@ from training.families.base import Deployable, Kind
 from training.families.table import FAMILIES
 from training.files import atomic_write
 from training.importers.base import UnsupportedWeightsError, WeightFormat
+from training.importers.files.reading import read_weights
 from training.importers.proof import prove
-from training.importers.reading import read_weights
 from training.importers.table import FORMATS, OWN, recognise
 
 

@@ -15,19 +15,19 @@ from training.importers.base import (
     UnsupportedWeightsError,
     WeightFormat,
 )
-from training.importers.cut import CUT
-from training.importers.cyclegan_pix2pix import CycleGANPix2Pix
-from training.importers.esrgan import ESRGANFormat
-from training.importers.foreign_upscalers import ForeignUpscalers
-from training.importers.inert import shown
-from training.importers.leftthomas_srgan import LeftthomasSRGANFormat
-from training.importers.msrresnet import MSRResNetFormat
-from training.importers.ncnn_upscalers import NcnnFormat
-from training.importers.nvidia_stylegan2 import NvidiaStyleGAN2
-from training.importers.nvidia_stylegan3 import NvidiaStyleGAN3
-from training.importers.real_esrgan_compact import CompactFormat
-from training.importers.rosinality_stylegan2 import RosinalityStyleGAN2
+from training.importers.files.inert import shown
+from training.importers.generators.nvidia_stylegan2 import NvidiaStyleGAN2
+from training.importers.generators.nvidia_stylegan3 import NvidiaStyleGAN3
+from training.importers.generators.rosinality_stylegan2 import RosinalityStyleGAN2
 from training.importers.sensible import sensible
+from training.importers.translators.cut import CUT
+from training.importers.translators.cyclegan_pix2pix import CycleGANPix2Pix
+from training.importers.upscalers.esrgan import ESRGANFormat
+from training.importers.upscalers.foreign_upscalers import ForeignUpscalers
+from training.importers.upscalers.leftthomas_srgan import LeftthomasSRGANFormat
+from training.importers.upscalers.msrresnet import MSRResNetFormat
+from training.importers.upscalers.ncnn_upscalers import NcnnFormat
+from training.importers.upscalers.real_esrgan_compact import CompactFormat
 
 FORMATS: tuple[WeightFormat, ...] = (
     NvidiaStyleGAN2(),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from training.importers.base import UnreadableWeightsError, UnsupportedWeightsError
-from training.importers.reading import read_weights
+from training.importers.files.reading import read_weights
 
 MAGIC = 0x1950A86A20F9469CFC6C
 CONTAINERS = ("pickle", "old pickle", "zip", "row", "nested row", "nested zip")

@@ -23,10 +23,10 @@ from training.config import RunConfig
 from training.config_files import parse_config
 from training.engine import Engine
 from training.families.table import FAMILIES
-from training.importers.cyclegan_pix2pix import CycleGANPix2Pix
-from training.importers.nvidia_stylegan2 import NvidiaStyleGAN2
-from training.importers.reading import read_weights
+from training.importers.files.reading import read_weights
+from training.importers.generators.nvidia_stylegan2 import NvidiaStyleGAN2
 from training.importers.table import recognise
+from training.importers.translators.cyclegan_pix2pix import CycleGANPix2Pix
 
 
 def gantrain(*words: object, code: int = 0, typed: str | None = None) -> Result:

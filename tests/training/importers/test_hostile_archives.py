@@ -22,7 +22,7 @@ from tests.training.importers.hostile_pickles import (
     write,
 )
 from tests.training.importers.weight_files import TENSORS, write_ncnn
-from training.importers.reading import read_weights
+from training.importers.files.reading import read_weights
 
 
 def zipped(change: Callable[[zipfile.ZipFile], None]) -> bytes:

@@ -28,7 +28,7 @@ BOMBS = """
 import resource, sys, time
 from pathlib import Path
 from training.importers.base import UnreadableWeightsError, UnsupportedWeightsError
-from training.importers.reading import read_weights
+from training.importers.files.reading import read_weights
 
 def kilobytes(field):
     return int(next(l for l in open("/proc/self/status") if l.startswith(field)).split()[1])

@@ -32,7 +32,7 @@ from tests.training.importers.hostile_pickles import (
     write,
 )
 from tests.training.importers.weight_files import write_nvidia
-from training.importers.reading import read_weights
+from training.importers.files.reading import read_weights
 
 SYSTEM = name("os", "system")
 

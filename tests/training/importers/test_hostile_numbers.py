@@ -24,15 +24,15 @@ from tests.training.importers.hostile_pickles import (
     write,
 )
 from training.cli import app
-from training.importers import reading
 from training.importers.base import StoredFile, StoredModule, UnreadableWeightsError, UnsupportedWeightsError
-from training.importers.reading import read_weights
-from training.importers.safetensors_file import read_safetensors
+from training.importers.files import reading
+from training.importers.files.reading import read_weights
+from training.importers.files.safetensors_file import read_safetensors
+from training.importers.files.stored_tensors import Block, Storage, pending_tensor
+from training.importers.files.window import Window
+from training.importers.generators.stylegan2_weights import Sizes, check_tensors
 from training.importers.sensible import sensible
-from training.importers.stored_tensors import Block, Storage, pending_tensor
-from training.importers.stylegan2_weights import Sizes, check_tensors
 from training.importers.table import recognise
-from training.importers.window import Window
 from training.terminal import printable
 
 Z = torch.zeros

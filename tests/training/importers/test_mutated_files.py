@@ -7,7 +7,7 @@ import pytest
 
 from tests.training.importers.weight_files import write_every_container
 from training.importers.base import StoredFile, UnreadableWeightsError, UnsupportedWeightsError
-from training.importers.reading import read_weights
+from training.importers.files.reading import read_weights
 
 ROUNDS = 80
 

@@ -12,8 +12,8 @@ from training.export.formats import convert
 from training.export.upscaler import upscaler_product
 from training.families.base import Deployable
 from training.importers.base import UnsupportedWeightsError
+from training.importers.files.reading import read_weights
 from training.importers.proof import prove
-from training.importers.reading import read_weights
 from training.importers.table import recognise
 from training.networks.rrdb import RRDBNet
 

@@ -22,8 +22,8 @@ from tests.training.importers.weight_files import (
     write_tar,
 )
 from training.importers.base import StoredModule, UnreadableWeightsError, UnsupportedWeightsError
-from training.importers.ncnn_file import StoredNcnn
-from training.importers.reading import read_weights
+from training.importers.files.ncnn_file import StoredNcnn
+from training.importers.files.reading import read_weights
 
 
 def same(found: object, expected: Tensor) -> bool:

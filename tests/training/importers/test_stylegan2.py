@@ -16,10 +16,10 @@ from training.directions import SAMPLES, sample_w
 from training.export.generator import find_directions
 from training.export.graphs import MappingGraph, SynthesisGraph
 from training.importers.base import StoredFile, UnsupportedWeightsError
-from training.importers.nvidia_stylegan2 import NvidiaStyleGAN2, base_and_max
+from training.importers.files.reading import read_weights
+from training.importers.generators.nvidia_stylegan2 import NvidiaStyleGAN2, base_and_max
+from training.importers.generators.rosinality_stylegan2 import RosinalityStyleGAN2
 from training.importers.proof import ProofError, prove
-from training.importers.reading import read_weights
-from training.importers.rosinality_stylegan2 import RosinalityStyleGAN2
 from training.importers.table import recognise
 from training.networks.stylegan2 import Generator
 

@@ -11,8 +11,8 @@ import torch
 from tests.training.importers.nvidia_container import Module, write_pickle
 from tests.training.importers.tiny_stylegan3 import R, nvidia
 from training.importers.base import StoredFile, UnsupportedWeightsError
+from training.importers.files.reading import read_weights
 from training.importers.proof import prove
-from training.importers.reading import read_weights
 from training.importers.table import recognise
 
 PICKLES = {

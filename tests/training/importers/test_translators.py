@@ -11,10 +11,10 @@ from training.export.translator import translator_product
 from training.families.base import Deployable
 from training.families.translation import TestTime, as_served
 from training.importers.base import UnsupportedWeightsError
-from training.importers.cut import CUT
-from training.importers.cyclegan_pix2pix import CycleGANPix2Pix
 from training.importers.proof import ProofError, prove
 from training.importers.table import recognise
+from training.importers.translators.cut import CUT
+from training.importers.translators.cyclegan_pix2pix import CycleGANPix2Pix
 from training.networks.grey import grey
 from training.networks.resnet import ResNet
 from training.networks.unet import UNet

@@ -1,0 +1,1 @@
+"""StyleGANs as others store them."""

@@ -1,0 +1,1 @@
+"""Translators as others store them."""

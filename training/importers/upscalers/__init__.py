@@ -1,0 +1,1 @@
+"""Upscalers as others store them."""
