@@ -1,8 +1,8 @@
 """What a stored file is to the importer, and what a format of weights is.
 
-To add a format: a `WeightFormat` in a file of its own, beside those of its kind (`generators/`, `translators/`,
-`upscalers/`), a line in `table.py`, and a maker of tiny checkpoints
-in `tests/training/importers/`. Reading, inspecting, the parity with the stored weights, export, cards and
+To add a format: a `WeightFormat` in a file of its own, beside those of its kind (`generators/`,
+`translators/`, `upscalers/`), a line in `table.py`, and a maker of tiny checkpoints in
+`tests/training/importers/`. Reading, inspecting, the parity with the stored weights, export, cards and
 licences follow.
 """
 
