@@ -89,10 +89,10 @@ def stylegan2(features: int = 1, blocks: int = 1) -> dict[str, Tensor]:
 
 NUMBERS: dict[str, tuple[Callable[[], Any], str]] = {
     "a scale of 300": (lambda: compact((1, 3), (270_000, 1)), "×300"),
-    "a scale of nothing": (lambda: compact((1, 3), (0, 1)), "makes 0 channels"),
+    "a scale of nothing": (lambda: compact((1, 3), (0, 1)), "not the weights of a convolution"),
     "very many features": (lambda: compact((400_000, 3), (3, 400_000)), "400,000 features"),
-    "no features": (lambda: compact((0, 3), (3, 0)), "0 features"),
-    "a layer without an end": (lambda: compact((4, 3), (12, 4), 99_999_999_998), "49999999998 conv"),
+    "no features": (lambda: compact((0, 3), (3, 0)), "not the weights of a convolution"),
+    "a layer without an end": (lambda: compact((4, 3), (12, 4), 99_999_999_998), "no format that can be"),
     "MSRResNet without features": (
         lambda: {
             "conv_first.weight": Z(0, 3, 3, 3),
@@ -100,7 +100,7 @@ NUMBERS: dict[str, tuple[Callable[[], Any], str]] = {
             "upconv1.weight": Z(0, 0, 3, 3),
             "conv_hr.weight": Z(0, 0, 3, 3),
         },
-        "enlarges neither",
+        "not the weights of a convolution",
     ),
     "a U-Net for images of 2^16": (lambda: unet(16), "num_downs: 16"),
     "weights that are whole": (lambda: {key: t.long() for key, t in resnet().items()}, "of torch.int64"),
