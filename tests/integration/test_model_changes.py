@@ -253,13 +253,19 @@ def test_calls_fail_at_once_while_triton_hangs(
     gateway.wait_ready()
     with gateway.client() as client:
         psutil.Process(triton.pid).suspend()
-        time.sleep(3)  # the catalog asks, and waits two seconds
-        started = time.monotonic()
-        for _ in range(20):
-            answer = client.post("/v1/generate", json=BODY)
-            assert (answer.status_code, answer.json()["type"]) == (503, "/problems/triton-unavailable")
-            assert int(answer.headers["retry-after"]) >= 1
-        assert time.monotonic() - started < 10  # one that waited for Triton would take two seconds each
-        psutil.Process(triton.pid).resume()
+        try:
+            # The catalog asks, and waits two seconds: it says what calls go by.
+            ends = time.monotonic() + 30
+            while "ganserve_triton_up 0.0" not in client.get("/metrics").text:
+                assert time.monotonic() < ends
+                time.sleep(0.1)
+            started = time.monotonic()
+            for _ in range(20):
+                answer = client.post("/v1/generate", json=BODY)
+                assert (answer.status_code, answer.json()["type"]) == (503, "/problems/triton-unavailable")
+                assert int(answer.headers["retry-after"]) >= 1
+            assert time.monotonic() - started < 10  # one that waited for Triton would take two seconds each
+        finally:
+            psutil.Process(triton.pid).resume()
         gateway.wait_ready(10)
         assert client.post("/v1/generate", json=BODY).status_code == 200
