@@ -345,8 +345,8 @@ def test_a_model_that_is_not_loaded_may_be_later(start_triton: StartTriton, tmp_
 def test_no_item_names_other_weights_than_made_it(start_triton: StartTriton, tmp_path: Path) -> None:
     """A gateway has the model reloaded, which nobody tells the worker."""
     folders = [
-        write_toy_repository(tmp_path / "a"),
-        write_toy_repository(tmp_path / "b", extra_milliseconds=1, patterns=2),
+        write_toy_repository(tmp_path / "a", transforms=True),
+        write_toy_repository(tmp_path / "b", extra_milliseconds=1, patterns=2, transforms=True),
     ]
     hashes = [{seed: toy_sha256(folder, seed) for seed in range(8)} for folder in folders]
     served = write_models(tmp_path / "served")
