@@ -240,7 +240,9 @@ def _postgresql_engine(url: str, pool_size: int) -> sa.Engine:
         connect_args={
             "connect_timeout": 5,
             "application_name": APPLICATION,
-            "options": "-c lock_timeout=30s",
+            # A process that is frozen in the midst of a transaction would keep its locks, and with them all
+            # others from taking over its work; what it began is rolled back and begun anew when it wakes.
+            "options": "-c lock_timeout=30s -c idle_in_transaction_session_timeout=5s",
             # A machine that is gone says nothing; it is not waited for as long as TCP would.
             "keepalives_idle": 10,
             "keepalives_interval": 5,
@@ -263,10 +265,10 @@ def _transient(error: sa.exc.DBAPIError) -> bool:
         return True
     code = getattr(error.orig, "sqlstate", None)
     # Classes of SQLSTATE: 08 connection, 57P server shut down or starting, 40 rollback, 55P03 lock timeout,
-    # 53 resources. Errors of the connection itself have none.
+    # 53 resources, 25P03 idle for too long within a transaction. Errors of the connection itself have none.
     if code is None:
         return type(error.orig).__module__.startswith("psycopg")
-    return bool(code.startswith(("08", "57P", "40", "53")) or code == "55P03")
+    return bool(code.startswith(("08", "57P", "40", "53")) or code in ("55P03", "25P03"))
 
 
 def _reason(error: BaseException) -> str:

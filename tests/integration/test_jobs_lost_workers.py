@@ -47,6 +47,27 @@ class SlowWorker(WorkerProcess):
     command = WRAPPED.format("await asyncio.sleep(0.3)") + RUN
 
 
+class FreezingWorker(WorkerProcess):
+    """A slow worker that freezes within its heartbeat's transaction once a file is there."""
+
+    command = (
+        """
+import os, signal
+from service.jobs.database import Database
+really = Database.run
+def frozen(self, work, **named):
+    def freezes(connection):
+        result = work(connection)
+        if work.__qualname__.startswith("WorkerStore.beat") and os.path.exists(os.environ["FREEZE"]):
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return result
+    return really(self, freezes, **named)
+Database.run = frozen
+"""
+        + SlowWorker.command
+    )
+
+
 class UnluckyWorker(WorkerProcess):
     """A worker whose connections the database closes while its workflows start."""
 
@@ -179,24 +200,30 @@ def test_a_lost_workers_items_are_taken_up_within_its_lease(
     assert sum(attempts for _, attempts, _ in last.values()) == 20 + len(left)
 
 
+@pytest.mark.parametrize("within_a_transaction", [False, True])
 def test_a_frozen_worker_loses_its_work_and_ends_when_it_wakes(
-    start_cluster: Callable[..., JobCluster],
+    start_cluster: Callable[..., JobCluster], tmp_path: Path, within_a_transaction: bool
 ) -> None:
     cluster = start_cluster(worker_lease_seconds=2, worker_concurrency=4)
-    frozen = cluster.start_worker(SlowWorker, worker_id="frozen")
+    freeze = tmp_path / "freeze"
+    frozen = cluster.start_worker(FreezingWorker, worker_id="frozen", environment={"FREEZE": str(freeze)})
     other = cluster.start_worker(SlowWorker, worker_id="other")
     for worker in (frozen, other):
         worker.wait_ready()
     job = cluster.make(pictures(30), parameters={"scale": 2})
     running(cluster, job, 8)
-    frozen.process.send_signal(signal.SIGSTOP)
-    deadline = time.monotonic() + 20
+    if within_a_transaction:  # with a lock on its row, which the others need to declare it lost
+        freeze.touch()
+    else:
+        frozen.process.send_signal(signal.SIGSTOP)
+    deadline = time.monotonic() + 40
     while not any(attempts == 2 for _, attempts, _ in rows(cluster, job).values()):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     mine = {n for n, (worker, _, _) in rows(cluster, job).items() if worker == "frozen"}
+    freeze.unlink(missing_ok=True)
     frozen.process.send_signal(signal.SIGCONT)
-    assert frozen.process.wait(10) == 75
+    assert frozen.process.wait(20) == 75
     # It has begun nothing more; what it had to say late changed nothing that the other one was at.
     assert {n for n, (worker, _, _) in rows(cluster, job).items() if worker == "frozen"} <= mine
     all_succeeded(cluster, job)
