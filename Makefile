@@ -17,7 +17,7 @@ ARGS ?=
 # pyproject.toml resolves for Linux x86-64 below Python 3.13 only, so these markers say nothing.
 PLAIN_MARKERS := s/ and platform_machine == 'x86_64' and sys_platform == 'linux'//; s/ ; python_full_version < '3.13'$$//; s/ and python_full_version < '3.13'$$//
 
-.PHONY: help serve test lint format typecheck unit postgres tools bench bench-sizing bench-jobs soak bench-training bench-upscaler dashboards prove-images sbom constraints install clean
+.PHONY: help serve test lint format typecheck unit postgres browser tools bench bench-sizing bench-jobs soak bench-training bench-upscaler dashboards prove-images sbom constraints install clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,13 @@ postgres: ## Install the PostgreSQL that the tests start, where there is none (D
 	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null || { echo "The tests need PostgreSQL's initdb and postgres, on the PATH or in /usr/lib/postgresql; as root on Debian or Ubuntu, make postgres installs them" >&2; exit 1; }; \
 	  echo "Installing PostgreSQL (once)…"; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends postgresql; }
+
+# The tests of the studio drive a real browser.
+browser: ## Install the Chromium that the tests drive, where there is none (Debian, as root)
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { \
+	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null || { echo "The tests of the studio need Chromium on the PATH; as root on Debian, make browser installs it" >&2; exit 1; }; \
+	  echo "Installing Chromium (once)…"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends chromium; }
 
 # The tests of deploy/ run these; without them those tests fail and say so, all others still count.
 tools: $(VENV)/.dev ## Fetch helm, kubectl, Prometheus and Alertmanager into .tools/bin, for the tests of deploy/

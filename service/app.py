@@ -30,6 +30,7 @@ from service.api.routes import (
     latents,
     models,
     problem_pages,
+    studio,
     style_mix,
     superres,
     translate,
@@ -131,6 +132,7 @@ def create_app(settings: Settings) -> FastAPI:
         health,
         problem_pages,
         docs_page,
+        studio,
     ):
         app.include_router(resource.router)
         routes += resource.router.routes

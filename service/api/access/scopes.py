@@ -23,6 +23,9 @@ ACCESS: Final[Mapping[str, Access]] = {
     "docs": "open",
     "problems": "open",
     "problem": "open",
+    # The page itself tells nothing; what it shows are calls that ask for a key like any other.
+    "studio": "open",
+    "studio-file": "open",
     # What every holder of a key needs in order to use it.
     "models": "any key",
     "model": "any key",

@@ -1,0 +1,8 @@
+import { html } from "../../core/lit.js";
+import { Tab } from "../../core/tab.js";
+
+export default class extends Tab {
+  template() {
+    return html`<h1>Translate</h1>`;
+  }
+}

@@ -1,0 +1,59 @@
+"""A browser, and the whole service for it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.e2e.studio_page import DESKTOP, StudioPage
+from tests.jobs_service import JobsService, wait_usable
+from tests.triton_process import TritonProcess
+
+
+@pytest.fixture(scope="session")
+def service(triton: TritonProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[JobsService]:
+    """A gateway and a worker over the shared Triton, for tests that leave them as they are."""
+    process = JobsService(triton.grpc_url, tmp_path_factory.mktemp("studio"))
+    process.start_worker()
+    with process.client() as client:
+        wait_usable(client)
+    yield process
+    process.close()
+
+
+# For each file, as its event loop would be in the way of tests that start one.
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium, as the machine has it."""
+    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if executable is None:
+        pytest.fail("the tests of the studio need Chromium: `make browser` installs it on Debian, as root")
+    with sync_playwright() as playwright:
+        # Its sandbox needs what root and most containers have not.
+        arguments = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+        if os.geteuid() == 0:
+            arguments.append("--no-sandbox")
+        browser = playwright.chromium.launch(executable_path=executable, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def studio(browser: Browser, service: JobsService) -> Iterator[StudioPage]:
+    """The studio of `service`; faults that the browser reports fail the test."""
+    yield from opened(browser, service.gateway.url)
+
+
+def opened(browser: Browser, url: str) -> Iterator[StudioPage]:
+    """The studio of a gateway, in a context of its own: nothing kept, nothing cached."""
+    context = browser.new_context(viewport=DESKTOP, permissions=["clipboard-read", "clipboard-write"])
+    try:
+        page = StudioPage(context, url)
+        yield page
+        page.check()
+    finally:
+        context.close()
