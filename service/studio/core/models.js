@@ -18,7 +18,7 @@ export class Models extends EventTarget {
 
   /** The cards of a kind: `generator`, `translator` or `upscaler`; those that can be asked only. */
   ofKind(kind) {
-    return this.#cards.filter((card) => card.kind === kind && card.state === "ready");
+    return this.#cards.filter((card) => card.kind === kind && card.state === "READY");
   }
 
   /** A card by name, or undefined. */
