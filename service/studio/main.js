@@ -5,6 +5,7 @@ import { Api, ROOT } from "./core/api.js";
 import { Connection } from "./core/connection.js";
 import { Favourites } from "./core/favourites.js";
 import { Models } from "./core/models.js";
+import { Pictures } from "./core/pictures.js";
 import { readView } from "./core/view.js";
 import { askForKey } from "./components/key-dialog.js";
 import { nextTheme, restoreTheme, theme } from "./components/theme.js";
@@ -29,6 +30,7 @@ export class Studio {
   connection = new Connection(this.api);
   models = new Models(this.api);
   favourites = new Favourites();
+  pictures = new Pictures(this.api);
 
   /** Tells a screen reader something that the eye sees anyway. */
   announce(text) {

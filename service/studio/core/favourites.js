@@ -12,9 +12,12 @@ const MOST = 200;
  * @property {string} digest of its version then; another makes other pixels
  * @property {number} [seed]
  * @property {number} [truncation]
+ * @property {number} [truncation_cutoff]
  * @property {string|number} [noise] as `POST /v1/generate` takes it
  * @property {string|number|number[]|null} [label] likewise
  * @property {Record<string, number>} [edits] likewise
+ * @property {number} [rotation] likewise
+ * @property {number[]} [translation] likewise
  * @property {string} [title] what a screen reader calls it; of a mixture "3 × 7", say
  * @property {number[][]} [ws] of what no seed makes, as a mixture
  */
@@ -87,7 +90,9 @@ function read() {
 }
 
 /** What makes the same pixels has the same key, in whatever order it was said. */
-export function keyOf({ model, seed, truncation = 1, noise = "const", label = null, edits = {}, ws = null }) {
-  const amounts = Object.entries(edits).filter(([, amount]) => amount).sort();
-  return JSON.stringify([model, seed, truncation, noise, label, amounts, ws]);
+export function keyOf(recipe) {
+  const { model, seed, truncation = 1, truncation_cutoff = null, noise = "const", label = null, ws = null } = recipe;
+  const amounts = Object.entries(recipe.edits ?? {}).filter(([, amount]) => amount).sort();
+  const moved = [recipe.rotation ?? 0, ...(recipe.translation ?? [0, 0])];
+  return JSON.stringify([model, seed, truncation, truncation_cutoff, noise, label, amounts, ws, moved]);
 }
