@@ -8,7 +8,7 @@ from typing import Final
 from deploy.grafana.promql import pick
 
 BUDGET_WINDOW: Final = "30d"
-NOT_SERVED: Final = "healthz|readyz|metrics|docs|problem|problems|load|unload"
+NOT_SERVED: Final = "healthz|readyz|metrics|docs|studio|studio-file|problem|problems|load|unload"
 """Operations that are no service to clients: probes, pages, and what operators do."""
 
 DRAWN: Final = "generate|image|latents"

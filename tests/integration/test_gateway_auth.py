@@ -339,3 +339,18 @@ def test_metrics_can_be_closed(
         problem(client.get("/metrics", headers={"x-api-key": secrets["jobs"]}), "forbidden")
         assert client.get("/metrics", headers={"x-api-key": secrets["admin"]}).status_code == 200
         assert client.get("/healthz").status_code == 200
+
+
+def test_a_key_can_be_asked_what_it_may_do(guarded: Guarded, triton: TritonProcess, tmp_path: Path) -> None:
+    for scope in SCOPES:
+        response = guarded.get("/v1/key", scope)
+        assert response.json() == {"name": scope, "scopes": [scope]}
+        assert response.headers["cache-control"] == "no-store"
+    guarded.add("two", "jobs", "generate")
+    assert guarded.get("/v1/key", "two").json()["scopes"] == ["generate", "jobs"]
+    gateway = GatewayProcess(triton.grpc_url, tmp_path / "log")
+    try:
+        with gateway.client() as client:
+            assert client.get("/v1/key").json() == {"name": "anonymous", "scopes": list(SCOPES)}
+    finally:
+        gateway.close()

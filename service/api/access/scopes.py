@@ -29,6 +29,7 @@ ACCESS: Final[Mapping[str, Access]] = {
     # What every holder of a key needs in order to use it.
     "models": "any key",
     "model": "any key",
+    "key": "any key",
     # What changes the service for everybody.
     "load": "admin",
     "unload": "admin",

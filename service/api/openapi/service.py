@@ -9,6 +9,7 @@ from fastapi import Response
 
 from service.api.errors.problems import PROBLEMS
 from service.api.openapi.parts import HEADERS, problems
+from service.api.schemas.key import KeyStanding
 from service.api.schemas.models import EXAMPLE_DIGEST, HealthStatus, ModelCard, ModelList, UnloadedModel
 from service.api.schemas.problems import ProblemDescription, ProblemList
 
@@ -53,6 +54,9 @@ UNLOAD_DOCS: Final[dict[str, Any]] = {
         200: _json(UnloadedModel, {"name": "terrain", "state": "UNLOADED"}),
         **problems("model-not-found", "invalid-request", "model-load-failed", "triton-unavailable"),
     }
+}
+KEY_DOCS: Final[dict[str, Any]] = {
+    "responses": {200: _json(KeyStanding, {"name": "studio", "scopes": ["generate"]}), **problems()}
 }
 HEALTHZ_DOCS: Final[dict[str, Any]] = {
     "responses": {200: _json(HealthStatus, {"status": "ok"}), **problems()}
