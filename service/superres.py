@@ -19,7 +19,7 @@ from service.assembly import Assembly, Box
 from service.cards import Upscaler
 from service.images.row_file import RowFile
 from service.images.transparency import spread_colours
-from service.tile_inference import Drawn, TileInference, grid_for, padded
+from service.tile_inference import Drawn, TileInference, Told, grid_for, padded
 from service.tiling import Grid
 
 MakeFile = Callable[[tuple[int, int, int]], RowFile]
@@ -77,6 +77,7 @@ class SuperResolver:
         make_file: MakeFile,
         queue: AdmissionQueue,
         deadline: float,
+        told: Told | None = None,
     ) -> Drawn:
         """Enlarges an image.
 
@@ -88,6 +89,7 @@ class SuperResolver:
             make_file: Begins the file, given height, width and channels.
             queue: The model's queue, in which the units have been admitted.
             deadline: On the clock of `time.perf_counter`.
+            told: As for `TileInference.draw`.
 
         Returns:
             The file.
@@ -105,4 +107,4 @@ class SuperResolver:
         box = Box(0, 0, height * model.scale, width * model.scale)
         assembly = Assembly(grid, model.scale, box, size, alpha, file)
         image = padded(pixels, model.min_size)
-        return await self._inference.draw(model, image, grid, assembly, queue, deadline)
+        return await self._inference.draw(model, image, grid, assembly, queue, deadline, told)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from time import perf_counter
@@ -22,6 +23,9 @@ from service.tiling import Grid, cut, plan_grid
 from service.triton import InferenceError, Triton, TritonDeadlineError
 
 Pixels = NDArray[np.uint8]
+
+Told = Callable[[int, int], None]
+"""Is told how many tiles are done, and how many there are: first of none, in the end of all."""
 
 
 class TooLargeForModelError(ValueError):
@@ -106,6 +110,7 @@ class TileInference:
         assembly: Assembly,
         queue: AdmissionQueue,
         deadline: float,
+        told: Told | None = None,
     ) -> Drawn:
         """Computes all tiles of an image, from top to bottom.
 
@@ -116,6 +121,7 @@ class TileInference:
             assembly: Gets each finished row of tiles in a thread, while the next is computed.
             queue: The model's queue, in which the units have been admitted.
             deadline: On the clock of `time.perf_counter`.
+            told: Of every tile that is done, on the event loop.
 
         Returns:
             What the assembly made.
@@ -134,8 +140,16 @@ class TileInference:
         encoding: trace.Span | None = None
         try:
             async with aclosing(in_order(works, self.units(model, grid))) as tiles:
+                done = 0
+                if told is not None:
+                    told(0, grid.tiles)
                 for row in grid.rows:
-                    made = [await anext(tiles) for _ in grid.columns]
+                    made = []
+                    for _ in grid.columns:
+                        made.append(await anext(tiles))
+                        done += 1
+                        if told is not None:
+                            told(done, grid.tiles)
                     if taking is not None:
                         await asyncio.shield(taking)
                     encoding = encoding or begin_stage("encode")

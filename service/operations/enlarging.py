@@ -17,7 +17,7 @@ from service.operations.engine import Engine
 from service.operations.source_image import SourceImage
 from service.operations.work import Task
 from service.superres import enlarged_size
-from service.tile_inference import Drawn, TileInference, TooLargeForModelError
+from service.tile_inference import Drawn, TileInference, Told, TooLargeForModelError
 
 
 def scale_of(model: Upscaler, body: SuperResolutionRequest) -> float:
@@ -48,6 +48,7 @@ def enlarging(
     image_format: ImageFormat,
     source: SourceImage,
     header: ImageHeader,
+    told: Told | None = None,
 ) -> Task[Drawn]:
     """The task that enlarges an image; what can be refused before it is decoded is refused here.
 
@@ -58,6 +59,7 @@ def enlarging(
         image_format: Of the file to make.
         source: The image.
         header: Of the image.
+        told: As for `TileInference.draw`.
 
     Returns:
         The task.
@@ -94,6 +96,6 @@ def enlarging(
         def begin(shape: tuple[int, int, int]) -> RowFile:
             return RowFile(image_format, shape, recipe, body.quality, exif)
 
-        return await engine.super_resolver.enlarge(model, pixels, alpha, scale, begin, queue, deadline)
+        return await engine.super_resolver.enlarge(model, pixels, alpha, scale, begin, queue, deadline, told)
 
     return Task(model, TileInference.units(model, grid), run)

@@ -58,6 +58,7 @@ class SourceImage:
             with stage("decode", bytes=len(self._data)):
                 async with self._engine.decoding:
                     self._decoded = await asyncio.to_thread(self._decode)
+            self._data = b""  # no longer counted, nor kept, while an answer is sent as it is made
         image, sha256 = self._decoded
         height, width, _ = image.pixels.shape
         return image, {"source_sha256": sha256, "source_size": [width, height]}

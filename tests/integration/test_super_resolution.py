@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import time
+from base64 import b64decode
 from typing import Any
 
 import httpx
@@ -19,6 +20,7 @@ from tests.conftest import SHIPPED_MODELS
 from tests.gateway_process import GatewayProcess
 from tests.hostile_images import CASES, Case
 from tests.image_files import orientation_exif, saved
+from tests.jobs_service import Event, events
 from tests.unit.test_resample import by_pillow
 
 URL = "/v1/super-resolution"
@@ -234,3 +236,59 @@ def test_the_deadline_ends_it(http: httpx.Client) -> None:
         timeout=30,
     )
     assert (answer.status_code, answer.json()["type"]) == (504, "/problems/deadline-exceeded")
+
+
+def told(http: httpx.Client, file: bytes, **fields: Any) -> tuple[list[Event], bytes]:
+    """The call's events, and the file that its parts are."""
+    fields = {"model": "photo-x4", **fields}
+    headers = {**LONG, "accept": "text/event-stream"}
+    with http.stream("POST", URL, files={"image": file}, data=fields, headers=headers) as answer:
+        found = list(events(answer))
+    return found, b"".join(b64decode(one.data["b64_json"]) for one in found if one.name == "part")
+
+
+def test_tells_how_far_it_is_and_sends_the_same_file(http: httpx.Client) -> None:
+    image = png(picture(300, 500))
+    plain = enlarge(http, image, scale=3)
+    found, file = told(http, image, scale=3)
+    assert file == plain.content
+    names = [one.name for one in found]
+    steps = [one.data["tiles"] for one in found if one.name == "progress"]
+    assert names == ["progress"] * len(steps) + ["part"] * names.count("part") + ["done"]
+    assert len(steps) > 1
+    assert steps == sorted(set(steps))
+    (of,) = {one.data["of"] for one in found if one.name == "progress"}
+    assert steps[0] == 0
+    assert steps[-1] <= of
+    done = found[-1].data
+    assert (done["width"], done["height"], done["bytes"]) == (1500, 900, len(file))
+    assert done["parts"] == names.count("part")
+    assert done["pixels_sha256"] == plain.headers["x-pixels-sha256"]
+    assert done["model_digest"] == plain.headers["x-model-digest"]
+    assert done["milliseconds"]["infer"] > 0
+    _, as_webp = told(http, png(picture(20, 20)), format="webp")
+    assert Image.open(io.BytesIO(as_webp)).format == "WEBP"
+
+
+def test_what_is_refused_is_refused_before_the_first_event(http: httpx.Client) -> None:
+    headers = {"accept": "text/event-stream"}
+    for file, fields, slug in (
+        (png(picture(9, 9))[:-40], {}, "image-unreadable"),  # found when it is decoded, after admission
+        (b"no image", {}, "image-unreadable"),
+        (png(picture(9, 9)), {"scale": "5"}, "invalid-request"),
+        (png(picture(9, 9, 4)), {"format": "jpeg"}, "invalid-request"),
+    ):
+        fields = {"model": "photo-x4", **fields}
+        answer = http.post(URL, files={"image": file}, data=fields, headers=headers)
+        assert answer.json()["type"] == f"/problems/{slug}", answer.text
+
+
+def test_who_leaves_while_it_is_computed_ends_it(http: httpx.Client) -> None:
+    headers = {**LONG, "accept": "text/event-stream"}
+    form = {"files": {"image": png(picture(1000, 1000))}, "data": {"model": "photo-x4"}}
+    with http.stream("POST", URL, **form, headers=headers) as answer:  # type: ignore[arg-type]
+        assert next(events(answer)).name == "progress"
+    deadline = time.monotonic() + 10
+    while 'ganserve_queue_depth{model="photo-x4"} 0.0' not in http.get("/metrics").text:
+        assert time.monotonic() < deadline, http.get("/metrics").text
+        time.sleep(0.05)

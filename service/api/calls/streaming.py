@@ -65,7 +65,9 @@ def event(name: str, data: Mapping[str, Any], identifier: int | None = None) -> 
     return f"{head}data: {json.dumps(data, separators=(',', ':'))}\n\n".encode()
 
 
-async def stream(request: Request, make_task: Callable[[], StreamedTask]) -> StreamingResponse:
+async def stream(
+    request: Request, make_task: Callable[[], StreamedTask], *, sent_pixels: int = 0
+) -> StreamingResponse:
     """Carries out a task and sends its events as they come.
 
     The first event is awaited before anything is sent, so that what is refused is refused with a status of
@@ -74,6 +76,7 @@ async def stream(request: Request, make_task: Callable[[], StreamedTask]) -> Str
     Args:
         request: Its body must have been read.
         make_task: As for `service.api.calls.execution.execute`.
+        sent_pixels: Likewise.
 
     Returns:
         The response. When the client leaves, or stops reading until the deadline, the work is cancelled.
@@ -83,7 +86,7 @@ async def stream(request: Request, make_task: Callable[[], StreamedTask]) -> Str
         ClientDisconnect: If the client hung up before the first event.
     """
     services = services_of(request)
-    seconds, headers = allowed_seconds(request, services.settings)
+    seconds, headers = allowed_seconds(request, services.settings, sent_pixels)
     deadline = perf_counter() + seconds
 
     async def attempt() -> _Stream:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from fastapi import Response
@@ -33,15 +34,31 @@ _UPLOAD: Final = (
 )
 
 
-def _docs(schema: str, examples: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """One call; examples are the text fields, beside a file."""
+_PROGRESS: Final = {
+    "text/event-stream": {
+        "schema": {
+            "type": "string",
+            "description": "Events `progress` (`tiles` that are done, `of` how many; ten a second at "
+            "most), then the file as events `part` (`index`, `b64_json`), then `done` (`parts`, `bytes`, "
+            "`width`, `height`, `media_type`, `pixels_sha256`, `model`, `model_digest`, and `milliseconds` "
+            "in `queue`, `infer`, `encode` and in `total`); `error` holds a problem. The call's deadline is "
+            "that of the whole stream. The headers are those of its beginning.",
+        }
+    }
+}
+
+
+def _docs(
+    schema: str, examples: Mapping[str, Mapping[str, Any]], others: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, Any]:
+    """One call; examples are the text fields, beside a file, and others what is answered besides images."""
     return {
         "response_class": Response,  # or FastAPI would say that it may be JSON
         "responses": {
             200: {
-                "description": "The image",
+                "description": "The image" + (", or a stream of how far it is" if others else ""),
                 "headers": _HEADERS,
-                "content": dict.fromkeys(MEDIA_TYPES.values(), BINARY),
+                "content": {**dict.fromkeys(MEDIA_TYPES.values(), BINARY), **others},
             },
             **problems(*_UPLOAD, *INFERENCE),
         },
@@ -73,6 +90,7 @@ SUPER_RESOLUTION_DOCS: Final = _docs(
             "background": "#ffffff",
         },
     },
+    _PROGRESS,
 )
 TRANSLATE_DOCS: Final = _docs(
     "TranslateRequest",
