@@ -34,6 +34,12 @@ export class BlobUrls {
   }
 }
 
+/** A file out of a JSON answer. */
+export function fromBase64(text, type) {
+  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  return new Blob([bytes], { type });
+}
+
 /** The images among what was pasted or dropped. */
 export function imagesOf(transfer) {
   return [...(transfer?.files ?? [])].filter((file) => file.type.startsWith("image/"));

@@ -20,6 +20,11 @@ export class Latest {
     return this.#running !== null;
   }
 
+  /** Whether something newer is wanted than what runs: work of several calls may end early then. */
+  get outdated() {
+    return this.#next !== null;
+  }
+
   /**
    * Wants something: at once if nothing runs, else when that has ended; whatever was wanted in between never runs.
    *
