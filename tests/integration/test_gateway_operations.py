@@ -44,6 +44,19 @@ def test_models(http: httpx.Client) -> None:
     assert toy["layer_groups"] == {"coarse": [0, 1], "middle": [2], "fine": [3]}
 
 
+def test_limits_are_those_that_calls_are_held_to(http: httpx.Client) -> None:
+    limits = http.get("/v1/limits").json()
+    body = {"model": "toy", "keyframes": [1, 2], "frames": limits["max_animation_frames"] + 1}
+    refused = http.post("/v1/interpolate", json=body).json()
+    assert (refused["type"], refused["limit"]) == (
+        "/problems/too-many-frames",
+        limits["max_animation_frames"],
+    )
+    for name in ("webp", "gif", "apng", "mp4"):
+        answer = http.post("/v1/interpolate", json={**body, "frames": 2, "format": name})
+        assert (answer.status_code == 200) == (name in limits["animation_formats"]), name
+
+
 def test_requests_are_counted_by_bounded_labels(http: httpx.Client) -> None:
     def counts() -> list[float]:
         return [

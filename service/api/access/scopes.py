@@ -30,6 +30,7 @@ ACCESS: Final[Mapping[str, Access]] = {
     "models": "any key",
     "model": "any key",
     "key": "any key",
+    "limits": "any key",
     # What changes the service for everybody.
     "load": "admin",
     "unload": "admin",

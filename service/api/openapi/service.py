@@ -10,6 +10,7 @@ from fastapi import Response
 from service.api.errors.problems import PROBLEMS
 from service.api.openapi.parts import HEADERS, problems
 from service.api.schemas.key import KeyStanding
+from service.api.schemas.limits import Limits
 from service.api.schemas.models import EXAMPLE_DIGEST, HealthStatus, ModelCard, ModelList, UnloadedModel
 from service.api.schemas.problems import ProblemDescription, ProblemList
 
@@ -41,6 +42,14 @@ MODEL_DOCS: Final[dict[str, Any]] = {
     "responses": {
         200: _json(ModelCard, _CARD),
         **problems("model-not-found", "invalid-request", "triton-unavailable"),
+    }
+}
+LIMITS_DOCS: Final[dict[str, Any]] = {
+    "responses": {
+        200: _json(
+            Limits, {name: field.examples[0] for name, field in Limits.model_fields.items() if field.examples}
+        ),
+        **problems(),
     }
 }
 LOAD_DOCS: Final[dict[str, Any]] = {
