@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.importers.base import (
-    Imported,
     Recognised,
     StoredFile,
     Tensors,
@@ -21,16 +19,9 @@ from training.importers.base import (
 from training.importers.state_dicts import state_dict_of
 from training.importers.upscalers.upscaler_weights import (
     PARTS,
-    check_extent,
-    check_shapes,
-    count,
+    ResidualUpscaler,
     count_while,
-    outline,
-    precision_notes,
-    upscaler_card,
-    widened,
     width,
-    with_weights,
 )
 from training.networks.srresnet import SRResNet
 
@@ -111,30 +102,19 @@ def _recognise(path: Path, tensors: Tensors, part: str, name: str) -> Recognised
         )
     scale = 2**ups
 
-    def make() -> nn.Module:
-        return SRResNet(scale, features, blocks, "batch", biased=True, squashed=True)
-
-    title = f"SRGAN upscaler ×{scale}, {blocks} blocks"
-    check_extent(path, title, scale, features, blocks, features * scale**2)
-    blank = outline(make)
     names = tensor_names(blocks, ups)
     # Files of PyTorch before 0.4.1 do not count batches, which nothing computed here depends on.
     counters = {n: torch.tensor(0) for n in names.values() if n.endswith("num_batches_tracked")}
-    complete = {**counters, **tensors}
-    check_shapes(path, title, complete, blank, names)
-
-    def build() -> Imported:
-        plain = widened(tensors)
-        architecture = f"SRResNet, {blocks} blocks of {features}, batch normalisation, tanh"
-        return Imported(
-            with_weights(make, complete, names),
-            lambda x: reference(plain, blocks, ups, x),
-            upscaler_card(scale, architecture, features * scale**2),
-            precision_notes(tensors),
-        )
-
-    hyperparameters: Mapping[str, Any] = {"scale": scale, "features": features, "blocks": blocks}
-    return Recognised(name, title, "upscaler", "srgan", part, hyperparameters, count(tensors), build)
+    return ResidualUpscaler(
+        f"SRGAN upscaler ×{scale}, {blocks} blocks",
+        f"SRResNet, {blocks} blocks of {features}, batch normalisation, tanh",
+        scale,
+        features,
+        blocks,
+        lambda: SRResNet(scale, features, blocks, "batch", biased=True, squashed=True),
+        names,
+        lambda tensors, x: reference(tensors, blocks, ups, x),
+    ).recognised(path, {**counters, **tensors}, part, name)
 
 
 @torch.no_grad()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.importers.base import (
-    Imported,
     Recognised,
     StoredFile,
     Tensors,
@@ -21,16 +19,9 @@ from training.importers.base import (
 from training.importers.state_dicts import state_dict_of
 from training.importers.upscalers.upscaler_weights import (
     PARTS,
-    check_extent,
-    check_shapes,
-    count,
+    ResidualUpscaler,
     count_while,
-    outline,
-    precision_notes,
-    upscaler_card,
-    widened,
     width,
-    with_weights,
 )
 from training.networks.msrresnet import MSRResNet
 
@@ -76,27 +67,16 @@ def _recognise(path: Path, tensors: Tensors, part: str, name: str) -> Recognised
             f"{path} (MSRResNet) enlarges neither by 2, 3 nor 4: {features} channels become {widening}"
         )
 
-    def make() -> nn.Module:
-        return MSRResNet(scale, features, blocks)
-
-    title = f"MSRResNet upscaler ×{scale}, {blocks} blocks"
-    check_extent(path, title, scale, features, blocks, features * scale**2)
-    blank = outline(make)
-    names = {key: key for key in blank.state_dict()}
-    check_shapes(path, title, tensors, blank, names)
-
-    def build() -> Imported:
-        plain = widened(tensors)
-        architecture = f"SRResNet without normalisation (MSRResNet), {blocks} blocks of {features}"
-        return Imported(
-            with_weights(make, tensors, names),
-            lambda x: reference(plain, blocks, scale, x),
-            upscaler_card(scale, architecture, features * scale**2),
-            precision_notes(tensors),
-        )
-
-    hyperparameters: Mapping[str, Any] = {"scale": scale, "features": features, "blocks": blocks}
-    return Recognised(name, title, "upscaler", "srgan", part, hyperparameters, count(tensors), build)
+    return ResidualUpscaler(
+        f"MSRResNet upscaler ×{scale}, {blocks} blocks",
+        f"SRResNet without normalisation (MSRResNet), {blocks} blocks of {features}",
+        scale,
+        features,
+        blocks,
+        lambda: MSRResNet(scale, features, blocks),
+        None,
+        lambda tensors, x: reference(tensors, blocks, scale, x),
+    ).recognised(path, tensors, part, name)
 
 
 @torch.no_grad()

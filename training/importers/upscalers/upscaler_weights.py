@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from training.importers.base import Tensors, UnsupportedWeightsError
+from training.importers.base import Imported, Recognised, Tensors, UnsupportedWeightsError
 
 PARTS = ("params_ema", "params", "state_dict", "model", "G_ema", "g_ema", "G", "g")
 """Parts of a file that may hold an upscaler, the averaged one first."""
@@ -153,3 +154,59 @@ def upscaler_card(scale: int, architecture: str, pixels: int) -> dict[str, Any]:
     while side < _LARGEST and 4 * pixels * (2 * side) ** 2 <= _PIECE_BYTES:
         side *= 2
     return {"scale": scale, "architecture": architecture, "max_size": side}
+
+
+@dataclass(frozen=True)
+class ResidualUpscaler:
+    """A network of residual blocks at the size of the input, then sub-pixel convolutions, as a file has it.
+
+    Attributes:
+        title: What it is, for people.
+        architecture: What its card says it is.
+        scale: Enlargement.
+        features: Channels at the size of the input.
+        blocks: Residual blocks.
+        make: Makes ours with any weights.
+        names: What each tensor of ours is called in the file; None if it has the same names.
+        reference: The reference forward pass, given the file's weights in FP32 and images [N, 3, H, W] in
+            [0, 1].
+    """
+
+    title: str
+    architecture: str
+    scale: int
+    features: int
+    blocks: int
+    make: Callable[[], nn.Module]
+    names: Mapping[str, str] | None
+    reference: Callable[[Tensors, Tensor], Tensor]
+
+    def recognised(self, path: Path, tensors: Tensors, part: str, name: str) -> Recognised:
+        """What the format has found, once the shapes of all tensors agree.
+
+        Args:
+            path: The file, for messages.
+            tensors: Under their own names.
+            part: Of the file.
+            name: Of the format.
+
+        Raises:
+            UnsupportedWeightsError: If the network is too large, or the tensors are not quite those of it.
+        """
+        pixels = self.features * self.scale**2
+        check_extent(path, self.title, self.scale, self.features, self.blocks, pixels)
+        blank = outline(self.make)
+        names = {key: key for key in blank.state_dict()} if self.names is None else self.names
+        check_shapes(path, self.title, tensors, blank, names)
+
+        def build() -> Imported:
+            plain = widened(tensors)
+            return Imported(
+                with_weights(self.make, tensors, names),
+                lambda x: self.reference(plain, x),
+                upscaler_card(self.scale, self.architecture, pixels),
+                precision_notes(tensors),
+            )
+
+        hyperparameters = {"scale": self.scale, "features": self.features, "blocks": self.blocks}
+        return Recognised(name, self.title, "upscaler", "srgan", part, hyperparameters, count(tensors), build)
