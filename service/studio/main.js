@@ -45,6 +45,7 @@ export class Studio {
 
 class Frame {
   #tab = null;
+  #began = false; // whether the tab got what it needs to begin
   #left = new Map(); // the hash under which each tab was left
   #opening = 0;
 
@@ -52,9 +53,15 @@ class Frame {
     this.studio = new Studio();
     const { api, connection } = this.studio;
     addEventListener("hashchange", () => this.open());
-    api.addEventListener("key", () => this.#drawTools());
+    api.addEventListener("key", () => {
+      this.#drawTools();
+      this.#beginAgain();
+    });
     connection.addEventListener("change", () => this.#drawConnection());
-    connection.addEventListener("back", () => this.studio.models.load().catch(() => {}));
+    connection.addEventListener("back", () => {
+      this.studio.models.load().catch(() => {}); // whatever uses them says so if that fails as well
+      this.#beginAgain();
+    });
     document.getElementById("skip").addEventListener("click", (event) => {
       event.preventDefault(); // the hash is the view
       document.getElementById("content").focus();
@@ -86,8 +93,12 @@ class Frame {
       await Promise.all((Tab.styles ?? []).map((name) => styled(new URL(`./tabs/${wanted.id}/${name}`, import.meta.url))));
       if (turn !== this.#opening) return;
       this.#tab = new Tab(wanted.id, root, this.studio);
+      this.#began = false;
       this.#tab.update();
-      await this.#tab.attempt(() => this.#tab.start());
+      await this.#tab.attempt(async () => {
+        await this.#tab.start();
+        if (turn === this.#opening) this.#began = true;
+      });
     } catch (error) {
       if (turn !== this.#opening) return;
       console.warn(error);
@@ -99,6 +110,14 @@ class Frame {
         root,
       );
     }
+  }
+
+  /** A tab that could not begin, for want of a key or of a server, begins anew; others lose nothing. */
+  #beginAgain() {
+    if (this.#tab === null || this.#began || this.#tab.problem === null) return;
+    this.#tab.stop();
+    this.#tab = null;
+    this.open();
   }
 
   #drawTabs(current) {

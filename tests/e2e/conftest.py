@@ -7,11 +7,13 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.e2e.studio_page import DESKTOP, StudioPage
 from tests.jobs_service import JobsService, wait_usable
 from tests.triton_process import TritonProcess
+
+expect.set_options(timeout=20_000)  # as long as `StudioPage` waits; machines of tests are busy
 
 
 @pytest.fixture(scope="session")

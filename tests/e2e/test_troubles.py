@@ -19,14 +19,16 @@ from tests.triton_process import TritonProcess
 Start = Callable[..., GatewayProcess]
 studio_of = contextmanager(opened)
 
-# Twelve images at once, as a gallery asks for them: how many arrived, and what each call said while it waited.
+# Twelve images at once, as a gallery asks for them: their sizes, and what calls said while they waited.
 TWELVE = """async () => {
   const { studio } = ganserve;
   const said = [];
   studio.api.addEventListener("waiting", ({ detail }) => said.push([detail.problem.slug, detail.seconds]));
   const sizes = await Promise.all(
     Array.from({ length: 12 }, (_, seed) =>
-      studio.api.blob(`v1/models/toy/images/${seed}.png`).then(({ blob }) => blob.size, (problem) => problem.slug),
+      studio.api
+        .blob(`v1/models/toy/images/${seed}.png`)
+        .then(({ blob }) => blob.size, (problem) => problem.slug),
     ),
   );
   return { sizes, said };
@@ -77,6 +79,11 @@ def test_a_key_is_asked_for_and_kept_in_memory_only(
         # Who closes the dialog is not asked for ever, and told what is missing.
         dialog.get_by_role("button", name="Close").click()
         expect(page.locator('main [data-problem="unauthenticated"]')).to_be_visible()
+        page.click("#key-button")
+        dialog.get_by_label("Key").fill(key)
+        dialog.get_by_label("Key").press("Enter")
+        page.wait_for_selector(".generate img")
+        expect(page.locator('main [data-problem="unauthenticated"]')).to_be_hidden()
 
 
 def test_it_waits_as_long_as_a_busy_server_says(
