@@ -19,7 +19,7 @@ from training.export.export import ROLES, export_deployables
 from training.export.triton_entry import Format, check_names
 from training.families.base import Deployable
 from training.files import atomic_write
-from training.importers.base import Imported, Proof, Recognised, StoredFile
+from training.importers.base import Imported, Proof, Recognised, StoredFile, UnsupportedWeightsError
 from training.importers.licences import Licence
 from training.importers.proof import prove
 from training.importers.sensible import sensible
@@ -30,6 +30,8 @@ REPORT = "import.json"
 SAMPLES = "samples.png"
 _SEEDS = 10
 _COLUMNS = 5
+_ONNX_BYTES = 2**31 - 2**24
+"""Weights that an ONNX file can hold: a message of Protocol Buffers ends at 2 GiB; the graph takes some."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,55}")
 
 
@@ -135,7 +137,7 @@ def import_weights(
 
     Raises:
         ModelNameError: If the name cannot be one.
-        UnsupportedWeightsError: If there is no such variant.
+        UnsupportedWeightsError: If there is no such variant, or the network cannot be exported.
         ProofError: If our network is not that of the file.
         ParityError: If an exported file is not our network.
         ModelExistsError: If a model exists and `overwrite` is false.
@@ -143,6 +145,11 @@ def import_weights(
     check_name(name)
     roles = [f"{name}-{role}" if role else name for role in ROLES[recognised.kind]]
     check_names(repository, roles, overwrite=overwrite)  # before minutes of work
+    if "onnx" in formats and 4 * recognised.parameters > _ONNX_BYTES:
+        raise UnsupportedWeightsError(
+            f"{stored.path} has {recognised.parameters:,} parameters, more than the 2 GiB that an ONNX file "
+            "can hold; --format torchscript has no such limit"
+        )
     progress("building the network")
     build = recognised.building(variant)
     with sensible(stored.path):
@@ -160,16 +167,18 @@ def import_weights(
         "metrics": {},
         "imported_from": {**origin(stored, recognised), "proof": asdict(proof)},
     }
-    folders = export_deployables(
-        [(deployable, card)], repository, formats=formats, overwrite=overwrite, progress=progress
-    )
+    with sensible(stored.path, "makes a network that cannot be exported"):
+        folders = export_deployables(
+            [(deployable, card)], repository, formats=formats, overwrite=overwrite, progress=progress
+        )
     samples = None
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         if recognised.kind == "generator":
             progress("making a picture")
             samples = out / SAMPLES
-            _write_samples(imported, samples)
+            with sensible(stored.path, "is served now, but makes no picture"):
+                _write_samples(imported, samples)
     report = ImportReport(
         name,
         stored,

@@ -11,13 +11,18 @@ from training.importers.base import UnreadableWeightsError, UnsupportedWeightsEr
 
 _NO_MEMORY = "not enough memory", "can't allocate memory"
 _SHOWN = 200
+_FAULT = "has weights that do not go together, or of which no network can be made"
 
 
 @contextmanager
-def sensible(path: Path) -> Iterator[None]:
+def sensible(path: Path, fault: str = _FAULT) -> Iterator[None]:
     """Within it, what fails for the numbers of a file is said as a refusal of the file.
 
     The formats check what they know may be wrong; this is for what nobody thought of.
+
+    Args:
+        path: The file, for messages.
+        fault: What is wrong with it if a computation fails.
 
     Raises:
         UnreadableWeightsError: If memory runs out.
@@ -34,10 +39,7 @@ def sensible(path: Path) -> Iterator[None]:
         if any(mark in text for mark in _NO_MEMORY):
             raise _too_large(path) from error
         first = text.partition("\n")[0][:_SHOWN]
-        raise UnsupportedWeightsError(
-            f"{path} has weights that do not go together, or of which no network can be made: "
-            f"{type(error).__name__}, {first}"
-        ) from error
+        raise UnsupportedWeightsError(f"{path} {fault}: {type(error).__name__}, {first}") from error
 
 
 def _too_large(path: Path) -> UnreadableWeightsError:

@@ -82,6 +82,24 @@ def test_nothing_is_imported_without_terms(horse: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "models").exists()
 
 
+def test_what_cannot_be_exported_is_refused_in_words(
+    horse: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = tmp_path / "models"
+    words = ("import", horse, "--repository", models, "--licence", "MIT", "--out", tmp_path / "out")
+    with monkeypatch.context() as patch:
+        patch.setattr("training.importers.importing._ONNX_BYTES", 1000)
+        assert "--format torchscript has no such limit" in said(gantrain(*words, code=1))
+    with monkeypatch.context() as patch:
+
+        def odd(*_: object, **__: object) -> None:
+            raise TypeError("of an operator nobody thought of")
+
+        patch.setattr("training.importers.importing.export_deployables", odd)
+        assert "cannot be exported: TypeError, of an operator" in said(gantrain(*words, code=1))
+    assert not models.exists()
+
+
 def test_an_import_leaves_a_model_a_card_and_a_report(horse: Path, tmp_path: Path) -> None:
     models = tmp_path / "models"
     words = ("import", horse, "--repository", models, "--name", "zebra", "--out", tmp_path / "out")
