@@ -81,6 +81,13 @@ export function bodyOf(recipe, seeds) {
   return { model: recipe.model, ...source, ...fieldsOf(recipe) };
 }
 
+/** A recipe as it is kept: with the digest of the model that made it, without what is as good as left out. */
+export function favouriteOf(recipe, digest) {
+  const { model, seed, ws, title } = recipe;
+  const said = Object.entries({ seed, ws, title }).filter(([, value]) => value !== undefined);
+  return { model, digest, ...Object.fromEntries(said), ...fieldsOf(recipe) };
+}
+
 /**
  * The path of the image of a seed, which caches may keep if a digest is given.
  *
