@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import quote
 
-from service.jobs.records import Item, Job, PrefixSource
+from service.jobs.records import Item, Job, PrefixSource, SeedSource
 
 
 def job_json(job: Job, *, owner: bool = False) -> dict[str, Any]:
@@ -26,6 +26,11 @@ def job_json(job: Job, *, owner: bool = False) -> dict[str, Any]:
         for source in spec.sources
         if isinstance(source, PrefixSource)
     ]
+    seeds = [
+        {"first": source.first, "count": source.count}
+        for source in spec.sources
+        if isinstance(source, SeedSource)
+    ]
     return {
         "id": job.id,
         "object": "job",
@@ -33,6 +38,7 @@ def job_json(job: Job, *, owner: bool = False) -> dict[str, Any]:
         "model": spec.model,
         "parameters": spec.parameters,
         **({"inputs": inputs} if inputs else {}),
+        **({"seeds": seeds[0]} if seeds else {}),
         "naming": spec.naming,
         "state": job.state.value,
         "cancelling": job.cancelling,

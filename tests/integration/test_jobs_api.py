@@ -100,6 +100,13 @@ def test_listed_seeds_are_items_at_once(http: httpx.Client) -> None:
     ]
     assert http.get(f"{job['links']['items']}/1").json() == items[1]
     assert http.get(job["links"]["items"], params={"state": "failed,cancelled"}).json()["data"] == []
+    middle = http.get(job["links"]["items"], params={"first": 1, "limit": 1}).json()
+    assert middle["data"] == items[1:2]
+    rest = {"first": 1, "limit": 1, "cursor": middle["next"]}
+    assert http.get(job["links"]["items"], params=rest).json() == {"data": items[2:], "next": None}
+    problem(http.get(job["links"]["items"], params={"first": -1}), "invalid-request")
+    assert "seeds" not in job
+    assert http.post("/v1/jobs", json=SEEDS).json()["seeds"] == SEEDS["seeds"]
     found = problem(http.get(f"{job['links']['items']}/3"), "item-not-found")
     assert found["items"] == 3
     problem(http.get(f"{job['links']['items']}/{1 << 70}"), "item-not-found")

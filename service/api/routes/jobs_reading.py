@@ -67,9 +67,13 @@ async def get_job(request: Request, job: Annotated[str, Path(**JOB_ID)]) -> JSON
 async def list_items(
     request: Request, job: Annotated[str, Path(**JOB_ID)], query: Annotated[ItemsQuery, Query()]
 ) -> JSONResponse:
-    """Items by number, each with its output or what went wrong; `state=failed` gives those that failed."""
+    """Items by number, each with its output or what went wrong; `state=failed` gives those that failed.
+
+    `first=5000` begins in the middle of a large job.
+    """
     _once_each(request)
     after = -1 if query.cursor is None else position_of("items", query.cursor)
+    after = max(after, query.first - 1)
     found, desk = await job_of(request, job), services_of(request).desk
     states = [ItemState(state) for state in query.states()]
 

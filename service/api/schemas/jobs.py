@@ -208,6 +208,9 @@ class JobResource(BaseModel):
     model: str = Field(examples=["photo-x4"])
     parameters: dict[str, Any] = Field(examples=[{"scale": 2}])
     inputs: list[JobInput] | None = Field(None, description="Prefixes that are worked on, if there are any.")
+    seeds: SeedRange | None = Field(
+        None, description="The run of seeds, if there is one; listed seeds are the names of the items."
+    )
     naming: str = Field(examples=["{path}/{stem}.{ext}"])
     destination: str | None = Field(description="Where outputs are; null if they are kept with the job.")
     priority: Priority
@@ -318,6 +321,10 @@ class JobsQuery(_ListQuery):
 
 class ItemsQuery(_ListQuery):
     """Query of the list of items."""
+
+    first: Annotated[int, InDigits] = Field(
+        0, ge=0, le=1 << 53, description="an integer from 0: no item with a smaller number"
+    )
 
 
 class CancelQuery(BaseModel):

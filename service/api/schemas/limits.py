@@ -24,6 +24,12 @@ class Limits(BaseModel):
     max_body_bytes: int = Field(description="Bytes of a body without files.", examples=[1_048_576])
     max_upload_bytes: int = Field(description="Bytes of a call with an image file.", examples=[33_554_432])
     max_image_pixels: int = Field(description="Pixels of an image sent in.", examples=[16_777_216])
+    max_job_files: int = Field(description="Files sent with one batch job.", examples=[10_000])
+    max_job_upload_bytes: int = Field(
+        description="Bytes of one batch job with its files; each image file has `max_upload_bytes`.",
+        examples=[8_589_934_592],
+    )
+    max_job_items: int = Field(description="Items of one batch job.", examples=[1_000_000])
     max_deadline_seconds: float = Field(
         description="Longest `Prefer: wait=SECONDS` that is honoured.", examples=[600]
     )
