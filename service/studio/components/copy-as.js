@@ -6,9 +6,10 @@ import { html } from "../core/lit.js";
  * @param {object} options
  * @param {Record<string, () => string>} options.commands by how they are called, as {curl, Python, CLI}
  * @param {(text: string) => void} options.announce tells a screen reader
+ * @param {string} [options.label] what it is called where a page has several
  * @returns a menu; each command is shown, so that it can be read and selected where nothing can be copied
  */
-export function copyAs({ commands, announce }) {
+export function copyAs({ commands, announce, label = "Copy as curl, Python or CLI" }) {
   const copy = async (event, name, text) => {
     const button = event.currentTarget;
     try {
@@ -22,7 +23,7 @@ export function copyAs({ commands, announce }) {
     setTimeout(() => (button.textContent = "Copy"), 2000);
   };
   return html`<details class="copy-as">
-    <summary>Copy as curl, Python or CLI</summary>
+    <summary>${label}</summary>
     ${Object.entries(commands).map(([name, command]) => {
       const text = command();
       return html`<figure data-command=${name}>

@@ -49,6 +49,7 @@ export class Api extends EventTarget {
    * @param {AbortSignal} [options.signal] calls it off
    * @param {number} [options.limit] seconds until the answer begins; 0 for none
    * @param {boolean} [options.patient] whether to try again when told to; true unless told otherwise
+   * @param {(bytes: number, total: number) => void} [options.sent] told how much of a large body has left
    * @returns {Promise<Response>} a success (2xx)
    * @throws {Problem} whatever went wrong
    */
@@ -89,7 +90,7 @@ export class Api extends EventTarget {
     return { blob: await response.blob(), headers: response.headers };
   }
 
-  async #once(path, { method, json, body, accept, headers, signal, limit = LIMIT_SECONDS }) {
+  async #once(path, { method, json, body, accept, headers, signal, sent: progress, limit = LIMIT_SECONDS }) {
     const sent = new Headers(headers);
     if (accept) sent.set("accept", accept);
     if (json !== undefined) sent.set("content-type", "application/json");
@@ -97,6 +98,11 @@ export class Api extends EventTarget {
     const late = new AbortController();
     const timer = limit ? setTimeout(() => late.abort(), limit * 1000) : undefined;
     try {
+      if (progress) {
+        clearTimeout(timer); // it has limits of its own
+        const { sendFiles } = await import("./upload.js");
+        return await sendFiles(new URL(path, ROOT), { body, headers: sent, signal, limit, progress });
+      }
       return await fetch(new URL(path, ROOT), {
         method: method ?? (json !== undefined || body !== undefined ? "POST" : "GET"),
         body: json !== undefined ? JSON.stringify(json) : body,
@@ -105,6 +111,7 @@ export class Api extends EventTarget {
         credentials: "omit",
       });
     } catch (error) {
+      if (error instanceof Problem) throw error;
       if (late.signal.aborted && !signal?.aborted) throw Problem.late(limit);
       if (isAbort(error) || signal?.aborted) throw new DOMException("Called off", "AbortError");
       throw Problem.unreachable();

@@ -14,7 +14,8 @@ export function quoted(word) {
  * @param {object} call
  * @param {string} call.path below the server's root
  * @param {object} [call.json] its body
- * @param {Record<string, string|number>} [call.form] fields of a multipart body; "@name.png" sends a file
+ * @param {Record<string, string|number|string[]>} [call.form] fields of a multipart body; "@name.png" sends a file,
+ *   a list several
  * @param {string} [call.accept]
  * @param {string} [call.method]
  * @param {string} [call.save] name of the file to write
@@ -27,7 +28,9 @@ export function curlOf({ path, json, form, accept, method, save, key }) {
   if (key) words.push("-H", '"authorization: Bearer $GANSERVE_API_KEY"');
   if (accept) words.push("-H", quoted(`accept: ${accept}`));
   if (json !== undefined) words.push("-H", quoted("content-type: application/json"), "-d", quoted(JSON.stringify(json)));
-  for (const [name, value] of Object.entries(form ?? {})) words.push("-F", quoted(`${name}=${value}`));
+  for (const [name, given] of Object.entries(form ?? {})) {
+    for (const value of [given].flat()) words.push("-F", quoted(`${name}=${value}`));
+  }
   if (save) words.push("-o", quoted(save));
   return words.join(" ");
 }

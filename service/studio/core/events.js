@@ -7,14 +7,16 @@ import { sleep } from "./api.js";
 import { Problem, isAbort } from "./problem.js";
 
 const LONGEST_PAUSE_SECONDS = 10;
+const LONGEST_SILENCE_SECONDS = 60; // the server says something every 15 s, if only that it is still there
 
 /**
  * The events of one answer.
  *
  * @param {Response} response
+ * @param {number} [silence] seconds without a byte after which the connection is taken for lost; 0 for none
  * @yields {{id: string, event: string, data: string}} `data` as text
  */
-export async function* eventsOf(response) {
+export async function* eventsOf(response, silence = 0) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
   let id = "";
@@ -22,7 +24,8 @@ export async function* eventsOf(response) {
   let data = [];
   try {
     for (;;) {
-      const { done, value } = await reader.read();
+      const timer = silence ? setTimeout(() => reader.cancel().catch(() => {}), silence * 1000) : undefined;
+      const { done, value } = await reader.read().finally(() => clearTimeout(timer));
       if (done) return;
       text += value;
       const lines = text.split(/\r\n|\n|\r(?!$)/);
@@ -54,18 +57,20 @@ export async function* eventsOf(response) {
  * @param {AbortSignal} options.signal ends it
  * @param {(event: {id: string, event: string, data: string}) => boolean|void} options.onEvent returns true at the last
  * @param {(problem: Problem|null) => void} [options.onConnection] a problem while it is away, null when it is back
+ * @param {EventTarget} [options.connection] tried again at once when it says `back`; see `core/connection.js`
  * @throws {Problem} if the server refuses
  */
-export async function follow(api, path, { signal, onEvent, onConnection = () => {} }) {
+export async function follow(api, path, { signal, onEvent, onConnection = () => {}, connection }) {
   let last = "";
   let pause = 0.5;
   for (;;) {
     let problem = Problem.unreachable();
     try {
       const headers = last ? { "last-event-id": last } : {};
-      const response = await api.call(path, { accept: "text/event-stream", headers, signal });
+      const response = await api.call(path, { accept: "text/event-stream", headers, signal, patient: false });
       onConnection(null);
-      for await (const event of eventsOf(response)) {
+      if (response.status === 204) return; // all has been told
+      for await (const event of eventsOf(response, LONGEST_SILENCE_SECONDS)) {
         if (event.id) last = event.id;
         pause = 0.5;
         if (onEvent(event)) return;
@@ -78,7 +83,16 @@ export async function follow(api, path, { signal, onEvent, onConnection = () => 
       }
     }
     onConnection(problem);
-    await sleep(pause, signal);
+    await sleepUntilBack(Math.max(pause, problem.retryAfter ?? 0), signal, connection);
     pause = Math.min(2 * pause, LONGEST_PAUSE_SECONDS);
   }
+}
+
+/** Waits, but no longer than until the server is back. */
+async function sleepUntilBack(seconds, signal, connection) {
+  const back = new AbortController();
+  connection?.addEventListener("back", () => back.abort(), { once: true, signal });
+  await sleep(seconds, AbortSignal.any([signal, back.signal])).catch((error) => {
+    if (signal.aborted) throw error;
+  });
 }
