@@ -1,8 +1,47 @@
-import { html } from "../../core/lit.js";
-import { Tab } from "../../core/tab.js";
+/** Jobs: all of them, or the one that the URL names. */
 
-export default class extends Tab {
+import { html, nothing } from "../../core/lit.js";
+import { Tab } from "../../core/tab.js";
+import { JobList } from "./list.js";
+import { JobView } from "./job.js";
+
+export default class Jobs extends Tab {
+  static styles = ["tab.css"];
+  #shown = null;
+
+  async start() {
+    this.on(this.studio.models, "change", () => this.update());
+    this.#show();
+  }
+
+  changed() {
+    this.clearProblem();
+    if (!this.#show()) return;
+    // What was focused is gone: whoever works by keyboard goes on at the top of what came instead.
+    requestAnimationFrame(() => requestAnimationFrame(() => this.root.querySelector("h1")?.focus()));
+    scrollTo(0, 0);
+  }
+
+  stop() {
+    super.stop();
+    this.#shown?.stop();
+  }
+
   template() {
-    return html`<h1>Jobs</h1>`;
+    return this.#shown?.template() ?? html`<h1 tabindex="-1">Jobs</h1>${nothing}`;
+  }
+
+  /** Shows what the URL says; whether that is another part of the tab than before. */
+  #show() {
+    const id = this.view.params.get("job") ?? "";
+    if (this.#shown?.id === id) {
+      this.#shown.changed();
+      return false;
+    }
+    this.#shown?.stop();
+    this.#shown = id ? new JobView(this, id) : new JobList(this);
+    this.#shown.start();
+    this.update();
+    return true;
   }
 }
