@@ -31,7 +31,7 @@ export function recipeFrom(text) {
   if (recipe === null) return null;
   for (const part of parts) {
     const [name, ...values] = part.split(":");
-    if (!(name in READ) || values.length === 0) return null;
+    if (!Object.hasOwn(READ, name) || values.length === 0) return null;
     if (!READ[name](recipe, values)) return null;
   }
   return recipe;
