@@ -1,8 +1,252 @@
-import { html } from "../../core/lit.js";
-import { Tab } from "../../core/tab.js";
+/** Edit: a slider for each direction of a generator, live, and how the picture was before. */
 
-export default class extends Tab {
+import { html, nothing } from "../../core/lit.js";
+import { BlobUrls, download } from "../../core/files.js";
+import { bodyOf, describe, labelFor, labelsOf, MAX_SEED, preferred } from "../../core/generator.js";
+import { Latest } from "../../core/latest.js";
+import { Tab } from "../../core/tab.js";
+import { choice, modelChoice, numberField, slider, working } from "../../components/controls.js";
+import { copyAs } from "../../components/copy-as.js";
+import { FavouritesStrip } from "../../components/favourites-strip.js";
+import { empty } from "../../components/notice.js";
+import { commandsOf, fileName } from "./commands.js";
+import { compare, holdButton } from "./compare.js";
+import { directions, noDirections, RANGES } from "./directions.js";
+import { Ends } from "./ends.js";
+import { favouriteOf, fitting, isEdited, paramsOf, readRecipe, unedited } from "./recipe.js";
+import { Vectors } from "./vectors.js";
+
+const LOSSLESS_LIVE = 256; // pixels of a side; beyond, lossless files take longer than the picture
+
+export default class Edit extends Tab {
+  static styles = ["tab.css"];
+  #card = null;
+  #recipe = null;
+  #shown = null; // {recipe, before, after}: what is on screen
+  #beside = false;
+  #held = false;
+  #range = RANGES[0];
+  #undo = null;
+  #urls = new BlobUrls();
+  #strip = new FavouritesStrip(this);
+  #vectors = new Vectors(this.studio.api);
+  #ends = new Ends(this, this.#vectors);
+  #paint = new Latest((recipe, signal) => this.#draw(recipe, signal), (error) => this.fail(error));
+
+  async start() {
+    this.on(this.studio.favourites, "change", () => this.update());
+    this.on(this.studio.models, "change", () => this.changed());
+    this.on(this.studio.connection, "back", () => this.#want());
+    for (const name of ["pointerup", "pointercancel", "blur"]) this.on(window, name, () => this.#hold(false));
+    await this.studio.models.ready(this.signal);
+    this.changed();
+  }
+
+  changed() {
+    const { params } = this.view;
+    const cards = this.studio.models.ofKind("generator");
+    this.#card = cards.find(({ name }) => name === params.get("model")) ?? preferred(cards) ?? null;
+    if (this.#card === null) return this.update();
+    this.#recipe = readRecipe(params, this.#card);
+    this.#beside = params.get("view") === "beside";
+    const farthest = Math.max(0, ...Object.values(this.#recipe.edits).map(Math.abs));
+    this.#range = RANGES.find((range) => range >= Math.max(Number(params.get("range")), farthest)) ?? RANGES.at(-1);
+    this.#want();
+  }
+
+  stop() {
+    super.stop();
+    this.#paint.stop();
+    this.#urls.clear();
+  }
+
+  /** Another picture, or another look of it. */
+  #change(fields, undo = null) {
+    this.#recipe = fitting({ ...this.#recipe, ...fields }, this.#card);
+    this.#undo = undo;
+    this.#want();
+  }
+
+  #edit(name, amount) {
+    this.#change({ edits: { ...this.#recipe.edits, [name]: amount } });
+  }
+
+  #reset() {
+    this.#change({ edits: {} }, this.#recipe.edits);
+    this.studio.announce("All directions are reset");
+  }
+
+  #want() {
+    if (!this.#recipe) return;
+    const range = this.#range === RANGES[0] ? null : this.#range;
+    this.view.replace({ ...paramsOf(this.#recipe), view: this.#beside ? "beside" : null, range });
+    if (this.#card.directions?.length) this.#paint.want(this.#recipe);
+    this.update();
+  }
+
+  async #draw(recipe, signal) {
+    const card = this.#card;
+    const options = { signal, digest: card.digest, lossless: card.resolution <= LOSSLESS_LIVE, atOnce: true };
+    const drawable = await this.#vectors.drawable(recipe, card, signal);
+    const after = await this.studio.pictures.of(drawable, options);
+    const kept = this.#shown && this.#shown.of === sourceOf(recipe) ? this.#shown.before : null;
+    this.#shown = { of: sourceOf(recipe), recipe: drawable, after, before: isEdited(recipe) ? kept : after };
+    this.clearProblem();
+    this.update();
+    if (this.#shown.before === null) {
+      this.#shown.before = await this.studio.pictures.of(unedited(recipe), options);
+      this.update();
+    }
+    if (!this.#paint.outdated) this.#ends.want(recipe, this.#range, card);
+  }
+
+  #hold(held) {
+    if (held === this.#held) return;
+    this.#held = held;
+    this.update();
+  }
+
+  async #open(name) {
+    this.#card = this.studio.models.named(name);
+    this.#shown = null;
+    const { seed = 1, truncation } = this.#recipe;
+    this.#recipe = fitting({ seed, truncation, label: labelFor(this.#card, this.#recipe.label) }, this.#card);
+    this.#want();
+  }
+
+  #start(favourite) {
+    const { digest: _, ...recipe } = favourite;
+    this.#recipe = { truncation: 1 };
+    this.#change({ edits: {}, ...recipe });
+    this.studio.announce(`Editing ${describe(favourite)}`);
+  }
+
+  async #download() {
+    const { recipe } = this.#shown;
+    const { signal } = this;
+    const made = await this.studio.api.blob("v1/generate", { json: bodyOf(recipe), accept: "image/png", signal });
+    download(made.blob, `${fileName(recipe)}.png`);
+  }
+
   template() {
-    return html`<h1>Edit</h1>`;
+    if (this.#card === null) {
+      return html`<h1>Edit</h1>
+        ${this.studio.models.all.length || this.problem ? empty("No generator is served.") : working("Asking for models…")}`;
+    }
+    const has = this.#card.directions?.length > 0;
+    return html`<h1>Edit</h1>
+      <div class="split">
+        <section class="controls" aria-label="Picture">${this.#controls(has)}</section>
+        <section class="stage" aria-label="Edits">
+          ${has
+            ? html`<div class="editor">${this.#picture()}${this.#sliders()}</div>`
+            : noDirections(this.#card, this.#others(), (name) => this.#open(name))}
+        </section>
+      </div>`;
+  }
+
+  #others() {
+    return this.studio.models.ofKind("generator").filter((card) => card.directions?.length);
+  }
+
+  #controls(has) {
+    const recipe = this.#recipe;
+    const models = this.studio.models.ofKind("generator");
+    const labels = labelsOf(this.#card);
+    const random = () => this.#change({ seed: Math.floor(Math.random() * 1e6), ws: undefined, title: undefined });
+    const truncate = (truncation) => this.#change({ truncation });
+    return html`${modelChoice({ id: "model", models, value: recipe.model, change: (name) => this.#open(name) })}
+      ${recipe.ws
+        ? html`<p class="base"><span class="label">${recipe.title ?? "A mixture"}</span>
+            <button type="button" @click=${random}>Start from a seed</button></p>`
+        : html`<div class="seed-line">
+              ${numberField({ id: "seed", label: "Seed", value: recipe.seed, min: 0, max: MAX_SEED, change: (seed) => this.#change({ seed }) })}
+              <button type="button" id="random" @click=${random}>Random</button>
+            </div>
+            ${labels.length
+              ? choice({ id: "label", label: "Class", value: recipe.label, choices: labels, change: (label) => this.#change({ label }) })
+              : nothing}
+            ${slider({ id: "truncation", label: "Truncation ψ", value: recipe.truncation, min: -1, max: 2, step: 0.01, change: truncate })}`}
+      ${has
+        ? html`<div class="field"><span class="label">Start from a favourite</span>
+            ${this.#strip.template({ card: this.#card, verb: "Edit", select: (favourite) => this.#start(favourite) })}</div>`
+        : nothing}`;
+  }
+
+  #picture() {
+    const shown = this.#shown;
+    const edited = isEdited(this.#recipe);
+    const url = (picture) => (picture ? this.#urls.of(picture.blob) : null);
+    const hold = (held) => this.#hold(held);
+    const look = (beside, text) => html`<button type="button" aria-pressed=${String(this.#beside === beside)}
+      @click=${() => this.#look(beside)}>${text}</button>`;
+    return html`<div class="picture">
+      <div class="row toolbar" role="group" aria-label="Before and after">
+        ${look(false, "Single")} ${look(true, "Side by side")}
+        ${this.#beside ? nothing : holdButton({ edited, held: this.#held, hold })}
+      </div>
+      ${compare({
+        before: url(shown?.before),
+        after: url(shown?.after),
+        words: describe(unedited(shown?.recipe ?? this.#recipe)),
+        edited,
+        beside: this.#beside,
+        held: this.#held,
+        busy: this.#paint.busy,
+        hold,
+      })}
+      ${shown ? this.#actions(shown) : nothing}
+    </div>`;
+  }
+
+  #actions({ recipe, after }) {
+    const favourite = favouriteOf(recipe, this.#card);
+    const kept = this.studio.favourites.has(favourite);
+    const keep = () => {
+      const now = this.studio.favourites.toggle(favourite);
+      this.studio.announce(now ? "Kept as a favourite" : "No longer kept");
+    };
+    const large = () =>
+      this.studio.openPicture({ blob: after.blob, title: describe(recipe), name: `${fileName(recipe)}.webp` });
+    return html`<div class="row actions">
+        <button type="button" id="keep" aria-pressed=${String(kept)} @click=${keep}>${kept ? "★ Kept" : "☆ Keep"}</button>
+        <button type="button" id="download" @click=${() => this.attempt(() => this.#download())}>Download</button>
+        <button type="button" id="large" @click=${large}>Enlarge</button>
+      </div>
+      ${copyAs({ commands: commandsOf(recipe, this.#card, this.studio.api.hasKey), announce: (text) => this.studio.announce(text) })}`;
+  }
+
+  #look(beside) {
+    this.#beside = beside;
+    this.#want();
+  }
+
+  #sliders() {
+    const { edits } = this.#recipe;
+    const undo = this.#undo;
+    const widen = (range) => {
+      this.#range = Number(range);
+      this.#want();
+    };
+    const choices = RANGES.map((range) => ({ value: String(range), text: `±${range}` }));
+    return html`<section class="card sliders" aria-label="Directions">
+      <div class="row head">
+        <h2>Directions</h2>
+        ${choice({ id: "range", label: "Range", value: String(this.#range), choices, change: widen })}
+        ${undo && !isEdited(this.#recipe)
+          ? html`<button type="button" id="undo" @click=${() => this.#change({ edits: undo })}>Undo reset</button>`
+          : html`<button type="button" id="reset" ?disabled=${!isEdited(this.#recipe)} @click=${() => this.#reset()}>Reset all</button>`}
+      </div>
+      ${directions({
+        card: this.#card,
+        edits,
+        range: this.#range,
+        end: this.#ends.shown(this.#card) ? (name, amount) => this.#ends.url(name, amount) : null,
+        change: (name, amount) => this.#edit(name, amount),
+      })}
+    </section>`;
   }
 }
+
+/** What is the same as long as the picture before is. */
+const sourceOf = (recipe) => JSON.stringify(paramsOf(unedited(recipe)));
