@@ -72,7 +72,7 @@ def test_a_slider_that_moves_asks_for_one_picture_at_a_time(studio: StudioPage, 
     wait_pixels(studio, AFTER, made(service, seeds=[3]))
     page.wait_for_selector(".end img")
     asked: list[Any] = []
-    page.route("**/images/*", asked.append)
+    page.route("**/images/*", lambda route: asked.append(route))
     slider = page.locator("#direction-1")
     for step in range(1, 21):
         slider.evaluate(
@@ -84,7 +84,7 @@ def test_a_slider_that_moves_asks_for_one_picture_at_a_time(studio: StudioPage, 
     while not asked:
         page.wait_for_timeout(10)
     assert "direction-02:2" in asked[0].request.url.replace("%3A", ":")
-    page.unroute("**/images/*")
+    asked.pop().continue_()
     wait_pixels(studio, AFTER, made(service, seeds=[3], edits={"direction-02": 2.0}))
 
 
@@ -165,7 +165,8 @@ def wait_pixels(studio: StudioPage, selector: str, expected: NDArray[np.uint8], 
           const area = canvas.getContext("2d", { colorSpace: "srgb" });
           area.drawImage(shown, 0, 0);
           const rgb = area.getImageData(0, 0, canvas.width, canvas.height).data.filter((_, n) => n % 4 !== 3);
-          return rgb.length === expected.length && rgb.every((value, n) => Math.abs(value - expected[n]) <= tolerance);
+          const near = (value, n) => Math.abs(value - expected[n]) <= tolerance;
+          return rgb.length === expected.length && rgb.every(near);
         }""",
         arg=[selector, expected.ravel().tolist(), tolerance],
     )
