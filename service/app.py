@@ -136,7 +136,7 @@ def create_app(settings: Settings) -> FastAPI:
         health,
         problem_pages,
         docs_page,
-        studio,
+        *([studio] if settings.studio else []),
     ):
         app.include_router(resource.router)
         routes += resource.router.routes

@@ -162,6 +162,7 @@ class Settings(BaseSettings):
     open_metrics: bool = Field(
         True, description="Whether `/metrics` asks for no key; otherwise it needs the scope admin."
     )
+    studio: bool = Field(True, description="Whether `/` is the studio, the web page; otherwise it is a 404.")
     anonymous_rate: Annotated[str, AfterValidator(checked_rate)] | None = Field(
         None, description="Where there are no keys: how often one address may call, such as 100/minute (429)."
     )

@@ -24,7 +24,8 @@ def announcement(settings: Settings, cards: Sequence[Card], seconds: float) -> s
     url = public_url(settings)
     lines = [f"\nganserve is ready after {seconds:.1f} s.\n"]
     lines += [f"  {'Models' if not n else '':7} {_describe(card)}" for n, card in enumerate(cards)]
-    lines += [f"  API     {url}", f"  Docs    {url}/docs"]
+    lines += [f"  Studio  {url}"] if settings.studio else []
+    lines += [f"  API     {url}/v1", f"  Docs    {url}/docs"]
     if settings.keys_file is not None:
         lines.append(f"  Keys    needed; they are in {settings.keys_file}")
     if (name := worth_trying(cards)) is not None:
