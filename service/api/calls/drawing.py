@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from base64 import b64encode
 from collections.abc import AsyncGenerator, Callable
-from typing import Any, Final
+from io import BytesIO
+from typing import IO, Any, Final
 
 from fastapi import Request
 
@@ -55,13 +56,16 @@ def drawn_in_events(
             made = drawing.result()
             record = record_of(request.scope)
             record.queue, record.infer = made.queue_seconds, made.infer_seconds
-            size, parts = 0, 0
-            async for part in _parts(made, MEDIA_TYPES[image_format], signer):
-                size += len(part)
-                yield event("part", {"index": parts, "b64_json": b64encode(part).decode("ascii")})
+            data, total = made.file.file, made.file.size
+            if signer is not None:
+                data, total = await asyncio.to_thread(_signed, made, MEDIA_TYPES[image_format], signer)
+            parts = 0
+            while part := await asyncio.to_thread(data.read, _PART_BYTES):
+                text = b64encode(part).decode("ascii")
+                yield event("part", {"index": parts, "bytes": total, "b64_json": text})
                 parts += 1
             about = {"width": made.width, "height": made.height, "media_type": MEDIA_TYPES[image_format]}
-            about |= {"pixels_sha256": made.file.pixels_sha256, "bytes": size, "parts": parts}
+            about |= {"pixels_sha256": made.file.pixels_sha256, "bytes": total, "parts": parts}
             said = {"model": task.model.name, "model_digest": task.model.digest}
             yield event("done", {**about, **said, "milliseconds": record.milliseconds()})
         finally:
@@ -84,15 +88,9 @@ class _News:
         self.there.set()
 
 
-async def _parts(made: Drawn, media_type: str, signer: Signer | None) -> AsyncGenerator[bytes, None]:
-    file = made.file.file
-    if signer is None:
-        while part := await asyncio.to_thread(file.read, _PART_BYTES):
-            yield part
-        return
-    data = await asyncio.to_thread(lambda: signed(file.read(), media_type, made.file.recipe, signer))
-    for start in range(0, len(data), _PART_BYTES):
-        yield data[start : start + _PART_BYTES]
+def _signed(made: Drawn, media_type: str, signer: Signer) -> tuple[IO[bytes], int]:
+    data = signed(made.file.file.read(), media_type, made.file.recipe, signer)
+    return BytesIO(data), len(data)
 
 
 async def _ended(drawing: asyncio.Future[Any]) -> None:
