@@ -39,7 +39,8 @@ _PROGRESS: Final = {
         "schema": {
             "type": "string",
             "description": "Events `progress` (`tiles` that are done, `of` how many; ten a second at "
-            "most), then the file as events `part` (`index`, `b64_json`, and how many `bytes` all have), then `done` (`parts`, `bytes`, "
+            "most), then the file as events `part` (`index`, `b64_json`, and how many "
+            "`bytes` all have), then `done` (`parts`, `bytes`, "
             "`width`, `height`, `media_type`, `pixels_sha256`, `model`, `model_digest`, and `milliseconds` "
             "in `queue`, `infer`, `encode` and in `total`); `error` holds a problem. The call's deadline is "
             "that of the whole stream. The headers are those of its beginning.",

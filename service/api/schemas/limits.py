@@ -12,6 +12,9 @@ class Limits(BaseModel):
 
     max_images_per_request: int = Field(description="Images of one generate call.", examples=[64])
     max_output_pixels: int = Field(description="Pixels of all images of one call.", examples=[64_000_000])
+    max_webp_pixels: int = Field(
+        description="The same for a WebP that translation or super-resolution makes.", examples=[32_000_000]
+    )
     max_animation_frames: int = Field(description="Frames of one animation.", examples=[600])
     max_animation_pixels: int = Field(
         description="Pixels of all frames of one animation; a stream of frames is not held to it.",

@@ -193,7 +193,7 @@ export class Comparison extends EventTarget {
             <button type="button" class="quiet" aria-label="Zoom out" @click=${() => this.zoomBy(0.5)}>−</button>
             <button type="button" class="quiet" aria-label="Zoom in" @click=${() => this.zoomBy(2)}>+</button>
             ${zoomButton("fit", "Fit", "Show all of it")}
-            ${ZOOMS.map((value) => zoomButton(value, `${value}×`, `${value} times: a pixel is ${value} of the screen`))}
+            ${ZOOMS.map((value) => zoomButton(value, `${value}×`, `${value}×: each pixel is ${value} of the screen`))}
             <output aria-label="Zoom now"></output>
           </div>
           <label class="row"><span class="label">Enlarge “before”</span>

@@ -37,8 +37,11 @@ export function controls({ settings, card, models, set }) {
     <details ?open=${background !== null || keepExif || frame !== null}>
       <summary>More</summary>
       <div class="more">
-        <label class="check"><input type="checkbox" id="upscale-fill" .checked=${background !== null}
-          @change=${(event) => set({ background: event.target.checked ? "#ffffff" : null })}>Fill what is transparent</label>
+        <label class="check">
+          <input type="checkbox" id="upscale-fill" .checked=${background !== null}
+            @change=${(event) => set({ background: event.target.checked ? "#ffffff" : null })}>
+          Fill what is transparent
+        </label>
         ${background === null ? nothing : html`<div class="field"><label for="upscale-background">With</label>
           <input id="upscale-background" type="color" .value=${background}
             @change=${(event) => set({ background: event.target.value })}></div>`}

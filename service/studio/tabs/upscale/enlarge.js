@@ -6,8 +6,6 @@ import { Problem } from "../../core/problem.js";
 // Sending a large file takes long on a slow line; the server itself waits for two minutes.
 const LIMIT_SECONDS = 180;
 const SILENCE_SECONDS = 180;
-/** The longest that servers allow unless they are told otherwise; less is more where it is. Cancel ends it before. */
-const WAIT = "wait=600";
 
 /**
  * How far it is.
@@ -24,11 +22,12 @@ const WAIT = "wait=600";
  * @param {Record<string, string>} fields of the form, beside the image
  * @param {object} options
  * @param {AbortSignal} options.signal calls it off, on the server too
+ * @param {number} options.seconds how long the server may take
  * @param {(progress: Progress) => void} options.tell
  * @returns {Promise<{blob: Blob, about: object}>} the very file that the plain call answers with, and the event `done`
  * @throws {Problem}
  */
-export async function enlarge(api, file, fields, { signal, tell }) {
+export async function enlarge(api, file, fields, { signal, seconds, tell }) {
   const form = new FormData();
   for (const [name, value] of Object.entries(fields)) form.append(name, value);
   form.append("image", file, "image"); // the last part: what is wrong with the others is said before it is sent
@@ -38,7 +37,7 @@ export async function enlarge(api, file, fields, { signal, tell }) {
     const response = await api.call("v1/super-resolution", {
       body: form,
       accept: "text/event-stream",
-      headers: { prefer: WAIT },
+      headers: { prefer: `wait=${Math.floor(seconds)}` },
       signal: silence.signal,
       limit: LIMIT_SECONDS,
     });

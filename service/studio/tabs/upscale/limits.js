@@ -1,38 +1,32 @@
-/** What this server refuses, as far as it has said so: then it can be told before a file is sent. */
+/** What the server would refuse, told before a file is sent. */
 
 import { bytes, number } from "../../core/text.js";
 
-export class Limits {
-  #known = new Map();
+// A form is a little larger than the file in it.
+const FORM_BYTES = 2048;
 
-  /** Takes in what a problem says of a limit. */
-  learn({ slug, fields }, format) {
-    const limit = fields.limit_bytes ?? fields.limit_pixels ?? fields.limit_side;
-    if (limit !== undefined) this.#known.set(slug === "output-too-large" ? `${slug} ${format}` : slug, limit);
+/**
+ * @param {object} limits as `GET /v1/limits` has them
+ * @param {Blob} file
+ * @param {{width: number, height: number}|null} size of the picture, if it is known
+ * @param {{width: number, height: number}|null} enlarged
+ * @param {string} format of the result
+ * @returns {string} why it would be refused, and what to do; empty if nothing is known against it
+ */
+export function objection(limits, file, size, enlarged, format) {
+  if (file.size + FORM_BYTES > limits.max_upload_bytes) {
+    return `This server takes files of up to ${bytes(limits.max_upload_bytes)}; this one has ${bytes(file.size)}.`;
   }
-
-  /**
-   * Why a file would be refused, in words, or an empty text.
-   *
-   * @param {Blob} file
-   * @param {{width: number, height: number}|null} size
-   * @param {{width: number, height: number}|null} enlarged
-   * @param {string} format of the result
-   */
-  objection(file, size, enlarged, format) {
-    const most = (slug) => this.#known.get(slug) ?? Infinity;
-    if (file.size > most("body-too-large")) {
-      return `This server takes ${bytes(most("body-too-large"))} at a time, and the file has ${bytes(file.size)}.`;
-    }
-    if (size && size.width * size.height > most("image-too-large")) {
-      return `This server reads up to ${number(most("image-too-large") / 1e6)} megapixels, and the picture has
-        ${number((size.width * size.height) / 1e6)}.`;
-    }
-    const output = most(`output-too-large ${format}`);
-    if (enlarged && enlarged.width * enlarged.height > output) {
-      return `This server makes up to ${number(output / 1e6)} megapixels as ${format}, and the result would have
-        ${number((enlarged.width * enlarged.height) / 1e6)}: choose a smaller factor.`;
-    }
-    return "";
+  const read = limits.max_image_pixels / 1e6;
+  if (size && megapixels(size) > read) {
+    return `This server reads up to ${number(read)} megapixels; this picture has ${number(megapixels(size))}.`;
   }
+  const made = (format === "webp" ? limits.max_webp_pixels : limits.max_output_pixels) / 1e6;
+  if (enlarged && megapixels(enlarged) > made) {
+    return `This server makes up to ${number(made)} megapixels as ${format}; these would be
+      ${number(megapixels(enlarged))}. Choose a smaller factor.`;
+  }
+  return "";
 }
+
+const megapixels = ({ width, height }) => (width * height) / 1e6;

@@ -6,7 +6,12 @@ const LONGEST_OVERVIEW = 2048;
  * A picture in memory: its pixels, and of large ones a small copy for when all of it is looked at, since drawing
  * millions of pixels for every movement would not be smooth.
  *
- * @typedef {{bitmap: ImageBitmap, overview: ImageBitmap|null, width: number, height: number, close: () => void}} Picture
+ * @typedef {object} Picture
+ * @property {ImageBitmap} bitmap
+ * @property {ImageBitmap|null} overview
+ * @property {number} width
+ * @property {number} height
+ * @property {() => void} close
  */
 
 /**

@@ -2,27 +2,28 @@
 
 import { html, nothing } from "../../core/lit.js";
 import { ROOT } from "../../core/api.js";
-import { download, extensionOf } from "../../core/files.js";
+import { extensionOf } from "../../core/files.js";
 import { Problem, isAbort } from "../../core/problem.js";
 import { Tab } from "../../core/tab.js";
-import { bytes, duration, number } from "../../core/text.js";
-import { progress, working } from "../../components/controls.js";
+import { duration } from "../../core/text.js";
 import { copyAs } from "../../components/copy-as.js";
 import { imageInput, takePasted } from "../../components/image-input.js";
 import { empty } from "../../components/notice.js";
 import { Comparison } from "./comparison.js";
 import { controls } from "./controls.js";
 import { enlarge } from "./enlarge.js";
-import { Limits } from "./limits.js";
+import { objection } from "./limits.js";
+import { beginning, made } from "./panels.js";
 import { decoded } from "./pictures.js";
 import { commandsOf, enlargedSize, fieldsOf, paramsOf, resultName, settingsOf } from "./settings.js";
 
+const NO_MODEL = "This server has no model that enlarges pictures.";
+const EMPTY = "Drop a picture here. What the model makes of it is shown beside it, down to single pixels.";
 const FRAME_PROBLEMS = ["image-animated", "frame-out-of-range"];
 const URL_PAUSE = 250; // milliseconds; browsers refuse to have it changed all the time
 
-/** What has been learnt of this server outlasts the tab. */
-const limits = new Limits();
-const pace = new Map(); // seconds an input pixel, by model
+/** Seconds an input pixel took, by model; outlasts the tab. */
+const pace = new Map();
 
 export default class extends Tab {
   static styles = ["tab.css"];
@@ -34,14 +35,17 @@ export default class extends Tab {
   after = null;
   /** The enlarged file, with what it was made with. */
   result = null;
+  limits = null;
   /** Of the call under way. */
   progress = null;
+  #acts = { begin: () => this.enlarge(), cancel: () => this.cancel() };
   #running = null;
   #taking = 0;
   #saving = 0;
 
   async start() {
-    await this.studio.models.ready(this.signal);
+    const { api, models } = this.studio;
+    [this.limits] = await Promise.all([api.json("v1/limits", { signal: this.signal }), models.ready(this.signal)]);
     this.on(this.studio.models, "change", () => this.#read());
     this.on(this.comparison, "view", () => this.#saveSoon());
     takePasted((file) => this.take(file), this.signal);
@@ -123,11 +127,12 @@ export default class extends Tab {
       return;
     }
     this.clearProblem();
+    const first = this.file === null; // which is looked at as the URL says
     this.before?.close();
     this.before = before;
     this.file = file;
     this.#forgetResult();
-    this.comparison.look({ zoom: "fit", x: 0.5, y: 0.5, divider: 0.5 });
+    if (!first) this.comparison.look({ zoom: "fit", x: 0.5, y: 0.5, divider: 0.5 });
     this.#show();
     this.update();
     this.studio.announce(before ? `${file.name}: ${before.width} by ${before.height} pixels` : file.name);
@@ -140,8 +145,8 @@ export default class extends Tab {
   }
 
   #show() {
-    if (this.settings === null || (this.before === null && this.after === null)) return;
-    const size = this.result?.about ?? enlargedSize(this.before, this.settings.scale);
+    if (this.settings === null) return;
+    const size = this.result?.about ?? enlargedSize(this.before ?? { width: 1, height: 1 }, this.settings.scale);
     this.comparison.show(this.before, this.after, size);
   }
 
@@ -154,17 +159,16 @@ export default class extends Tab {
     this.clearProblem();
     this.studio.announce("Enlarging");
     const began = performance.now();
+    const options = { signal, seconds: this.limits.max_deadline_seconds, tell: (told) => this.#tell(told, running) };
     try {
-      const tell = (told) => this.#tell(told, running);
-      const made = await enlarge(this.studio.api, file, fieldsOf(settings), { signal, tell });
-      const after = await decoded(made.blob);
+      const answer = await enlarge(this.studio.api, file, fieldsOf(settings), options);
+      const after = await decoded(answer.blob);
       if (signal.aborted) {
         after?.close();
         return;
       }
-      this.#finished({ ...made, settings, seconds: (performance.now() - began) / 1000 }, after);
+      this.#finished({ ...answer, settings, seconds: (performance.now() - began) / 1000 }, after);
     } catch (error) {
-      if (error instanceof Problem) limits.learn(error, settings.format);
       if (!signal.aborted && !isAbort(error)) this.fail(error);
     } finally {
       if (this.#running === running) {
@@ -205,9 +209,11 @@ export default class extends Tab {
   }
 
   template() {
-    if (this.settings === null) {
-      return html`<h1>Upscale</h1>${this.studio.models.all.length ? empty("This server has no model that enlarges pictures.") : nothing}`;
-    }
+    if (this.settings === null) return html`<h1>Upscale</h1>${this.limits ? empty(NO_MODEL) : nothing}`;
+    const { settings, card, models, file, before, limits, progress } = this;
+    const size = before && enlargedSize(before, settings.scale);
+    const expected = before ? pace.get(settings.model) * before.width * before.height : NaN;
+    const refusal = file ? objection(limits, file, before, size, settings.format) : "";
     return html`<h1>Upscale</h1>
       <div class="split">
         <section class="controls" aria-label="Settings">
@@ -215,58 +221,25 @@ export default class extends Tab {
             id: "upscale-file",
             label: "Picture",
             hint: "Drop it here, paste it, or choose a file.",
-            take: (file) => this.take(file),
+            take: (taken) => this.take(taken),
             refuse: (text) => this.fail(new Problem({ title: "No picture", detail: text })),
           })}
-          ${controls({ settings: this.settings, card: this.card, models: this.models, set: (changes) => this.#set(changes) })}
-          ${this.#start()}
+          ${controls({ settings, card, models, set: (changes) => this.#set(changes) })}
+          ${beginning({ file, before, size, expected, refusal, progress, ...this.#acts })}
         </section>
         <section class="stage" aria-label="Picture" @dragover=${(event) => event.preventDefault()}
           @drop=${(event) => this.#dropped(event)}>
-          ${this.#work()}
-          ${this.before || this.after ? this.comparison.element : this.#nothingYet()}
-          ${this.#facts()}
+          ${before || this.after ? this.comparison.element : this.#nothingYet()}
+          ${this.#below()}
         </section>
       </div>`;
-  }
-
-  #start() {
-    const { before, file, settings } = this;
-    const size = before && enlargedSize(before, settings.scale);
-    const objection = file ? limits.objection(file, before, size, settings.format) : "";
-    const expected = before && pace.get(settings.model) * before.width * before.height;
-    return html`<div class="begin">
-      ${size
-        ? html`<p id="upscale-sizes">${before.width} × ${before.height} → <strong>${size.width} × ${size.height}</strong>
-            ${expected ? html`<small>about ${duration(expected)}, at the pace of the last one</small>` : nothing}</p>`
-        : nothing}
-      ${objection ? html`<p class="notice" id="upscale-objection">${objection}</p>` : nothing}
-      <button type="button" class="primary" id="enlarge" ?disabled=${file === null || this.#running !== null}
-        @click=${() => this.enlarge()}>Enlarge</button>
-    </div>`;
-  }
-
-  #work() {
-    if (this.progress === null) return nothing;
-    const { stage, done, of, began, now } = this.progress;
-    const cancel = () => this.cancel();
-    if (stage === "sending") return html`<div id="working">${working(`Sending ${bytes(this.file.size)}…`, cancel)}</div>`;
-    const left = done > 0 ? (((now - began) / done) * (of - done)) / 1000 : 0;
-    const text =
-      stage === "computing"
-        ? `${done} of ${of} tiles${done > 1 && left > 1 ? `, about ${duration(left)} left` : ""}`
-        : `Receiving ${bytes(done)} of ${bytes(of)}`;
-    return html`<div id="working" class="row" data-stage=${stage}>
-      ${progress({ label: text, value: done, max: of })}
-      <button type="button" class="quiet" @click=${cancel}>Cancel</button>
-    </div>`;
   }
 
   #nothingYet() {
     return this.file
       ? html`<p class="empty">This browser cannot show ${this.file.name}; the server may read it all the same, and the
           result can be seen.</p>`
-      : empty("Drop a picture here. What the model makes of it is shown beside it, down to single pixels.");
+      : empty(EMPTY);
   }
 
   #dropped(event) {
@@ -275,40 +248,29 @@ export default class extends Tab {
     if (file) this.take(file);
   }
 
-  #facts() {
-    const { file, result, settings } = this;
-    const problem = this.problem;
-    const frames = problem && FRAME_PROBLEMS.includes(problem.slug);
-    const retry = problem?.passing && file && this.#running === null;
+  #below() {
+    const { file, result, settings, problem } = this;
+    const idle = file && this.#running === null;
     return html`
-      ${frames ? html`<p class="row"><button type="button" @click=${() => this.#firstFrame()}>Take its first frame</button></p>` : nothing}
-      ${retry ? html`<p class="row"><button type="button" @click=${() => this.enlarge()}>Try again</button></p>` : nothing}
-      ${result ? this.#made(result) : nothing}
-      ${file
-        ? copyAs({
-            commands: commandsOf(settings, file.name, resultName(file.name, settings.scale, extensionOf(`image/${settings.format}`)), {
-              url: ROOT.href.replace(/\/$/, ""),
-              key: this.studio.api.hasKey,
-            }),
-            announce: (text) => this.studio.announce(text),
-          })
-        : nothing}`;
+      ${idle && FRAME_PROBLEMS.includes(problem?.slug)
+        ? html`<p><button type="button" @click=${() => this.#firstFrame()}>Enlarge its first frame</button></p>`
+        : nothing}
+      ${idle && problem?.passing
+        ? html`<p><button type="button" @click=${() => this.enlarge()}>Try again</button></p>`
+        : nothing}
+      ${result ? made({ ...result, name: file.name }) : nothing}
+      ${file ? this.#commands(file.name, settings) : nothing}`;
+  }
+
+  #commands(name, settings) {
+    const result = resultName(name, settings.scale, extensionOf(`image/${settings.format}`));
+    const server = { url: ROOT.href.replace(/\/$/, ""), key: this.studio.api.hasKey };
+    const announce = (text) => this.studio.announce(text);
+    return copyAs({ commands: commandsOf(settings, name, result, server), announce });
   }
 
   #firstFrame() {
     this.#set({ frame: 0 });
     this.enlarge();
-  }
-
-  #made({ blob, about, settings, seconds }) {
-    const { queue, infer } = about.milliseconds;
-    const name = resultName(this.file.name, settings.scale, extensionOf(about.media_type));
-    return html`<div class="row made">
-      <button type="button" class="primary" id="download" @click=${() => download(blob, name)}>Download</button>
-      <p id="made"><strong>${about.width} × ${about.height}</strong> · ${about.media_type.split("/")[1].toUpperCase()},
-        ${bytes(blob.size)} · ${duration(seconds)}
-        <small>(${duration(infer / 1000)} computing${queue > 50 ? `, ${duration(queue / 1000)} waiting for its turn` : ""})
-        · ${about.model}, ${number(settings.scale)} times</small></p>
-    </div>`;
   }
 }
