@@ -131,7 +131,7 @@ def test_zooms_and_moves_by_key_wheel_and_hand_and_keeps_it_in_the_url(
                 return int(column), int(row)
         raise AssertionError("the canvas shows no part of the result")
 
-    assert page.inner_text(".comparison output") == "400 %"
+    page.wait_for_selector(".comparison output:text-is('400 %')")
     x, y = offset()
     assert abs(x - 600) <= 1
     assert abs(y - 400) <= 1
@@ -161,7 +161,7 @@ def test_zooms_and_moves_by_key_wheel_and_hand_and_keeps_it_in_the_url(
 
     page = studio.open(view)
     give(page, data)
-    assert page.inner_text(".comparison output") == "400 %"
+    page.wait_for_selector(".comparison output:text-is('400 %')")
     assert page.input_value("#upscale-model") == MODEL
 
 

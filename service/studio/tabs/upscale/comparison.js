@@ -56,10 +56,10 @@ export class Comparison extends EventTarget {
   }
 
   /** Zooms; without a point about the middle. */
-  zoomTo(zoom, point = { x: this.#stage.width / 2, y: this.#stage.height / 2 }) {
+  zoomTo(zoom, point) {
     const least = Math.min(1, scaleOf("fit", this.#size, this.#stage));
     const wanted = zoom === "fit" ? zoom : Math.min(MOST_ZOOM, Math.max(least, zoom));
-    this.look(zoomed(this.#size, this.#stage, this.view, wanted, point));
+    this.look(point ? zoomed(this.#size, this.#stage, this.view, wanted, point) : { zoom: wanted });
   }
 
   zoomBy(factor, point) {
