@@ -1,8 +1,175 @@
-import { html } from "../../core/lit.js";
+import { notice } from "../../components/notice.js";
+import { BlobUrls } from "../../core/files.js";
+import { html, nothing, ref, repeat } from "../../core/lit.js";
+import { Problem, isAbort } from "../../core/problem.js";
 import { Tab } from "../../core/tab.js";
+import { counted } from "../../core/text.js";
+import { modelCard } from "./card.js";
+import { Control } from "./control.js";
+import { controls, loadByName } from "./control-buttons.js";
+import { details } from "./details.js";
+import { Samples } from "./samples.js";
+import { measure, seen } from "./speed.js";
 
+const KINDS = { "": "All", generator: "Generators", translator: "Translators", upscaler: "Upscalers" };
+
+/** What was timed, by digest; kept while the page is. */
+const timings = new Map();
+
+/** The models of this server: what they make, how well, how fast, under which licence; and loading them. */
 export default class extends Tab {
+  static styles = ["tab.css"];
+
+  #urls = new BlobUrls();
+  #samples = new Samples({ studio: this.studio, signal: this.signal, update: () => this.update() });
+  #control = new Control(this);
+  #seen = null;
+  #closed = ""; // why there is nothing that the server has counted
+  #measuring = null;
+  #there = false; // whether the list has arrived
+  #eye = new IntersectionObserver((entries) => this.#seenCards(entries), { rootMargin: "200px" });
+  #watch = (element) => element && this.#eye.observe(element);
+
+  async start() {
+    this.on(this.studio.models, "change", () => this.#changed());
+    this.on(this.studio.connection, "back", () => this.attempt(() => this.#ask()));
+    this.on(this.studio.api, "key", () => this.attempt(() => this.#ask()));
+    this.signal.addEventListener("abort", () => {
+      this.#eye.disconnect();
+      this.#urls.clear();
+      this.#measuring?.stop.abort();
+    });
+    await this.#ask();
+  }
+
+  changed() {
+    this.#changed();
+  }
+
+  async #ask() {
+    await this.studio.models.load(this.signal);
+    this.#there = true;
+    this.#changed();
+    // With a key that is good by now, so that nothing below asks for one.
+    await Promise.all([this.#control.learn(), this.#askSeen()]);
+  }
+
+  async #askSeen() {
+    try {
+      const answer = await this.studio.api.call("metrics", { accept: "text/plain", signal: this.signal });
+      this.#seen = seen(await answer.text());
+      this.#closed = "";
+    } catch (error) {
+      if (isAbort(error)) throw error;
+      this.#seen = null;
+      this.#closed = `What this server has counted is not told: ${error.message}`;
+    }
+    this.update();
+  }
+
+  #changed() {
+    const card = this.#shown;
+    if (card) this.#samples.draw(card);
+    this.update();
+  }
+
+  #seenCards(entries) {
+    for (const { isIntersecting, target } of entries) {
+      const card = this.studio.models.named(target.dataset.model);
+      if (isIntersecting && card) this.#samples.draw(card);
+    }
+  }
+
+  /** The model that the URL names; undefined if it names none. */
+  get #shown() {
+    const name = this.view.params.get("model");
+    return this.#all.find((card) => card.name === name);
+  }
+
+  get #all() {
+    const all = [...this.studio.models.all, ...this.#control.unloaded];
+    return all.sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
   template() {
-    return html`<h1>Models</h1>`;
+    if (!this.#there) return html`<h1>Models</h1>${this.problem ? nothing : html`<p>Asking the server…</p>`}`;
+    const name = this.view.params.get("model");
+    if (name === null) return this.#list();
+    const card = this.#shown;
+    return card ? details(card, this.#contextOf(card)) : this.#missing(name);
+  }
+
+  #missing(name) {
+    const problem = new Problem({ type: "/problems/model-not-found", title: `There is no model “${name}” now`, detail: "" });
+    return html`<h1>Models</h1>${notice(problem)}<p><a href="#models">All models</a></p>`;
+  }
+
+  #list() {
+    const { params } = this.view;
+    const kind = params.get("kind") ?? "";
+    const text = params.get("q") ?? "";
+    const fits = (card) => `${card.name} ${card.title ?? ""} ${card.family ?? ""} ${card.licence ?? ""}`.toLowerCase().includes(text.trim().toLowerCase());
+    const found = this.#all.filter(fits);
+    const shown = found.filter((card) => !kind || card.kind === kind);
+    const filter = (values) => {
+      this.view.replace({ kind, q: text, ...values });
+      this.update();
+    };
+    return html`<div class="row head"><h1>Models</h1>
+      <div class="row filters" role="search" aria-label="Models">
+        <div class="row kinds" role="group" aria-label="Kind">
+          ${Object.entries(KINDS).map(
+            ([id, title]) => html`<button type="button" data-kind=${id} aria-pressed=${id === kind} @click=${() => filter({ kind: id })}>
+              ${title} <span class="count">${found.filter((card) => !id || card.kind === id).length}</span></button>`,
+          )}
+        </div>
+        <input id="search" type="search" placeholder="Name, title, family or licence" aria-label="Search the models" .value=${text}
+          @input=${(event) => filter({ q: event.target.value })}>
+        ${loadByName(this.#control)}
+      </div></div>
+      ${this.#control.key && !this.#control.allowed ? html`<p><small id="not-admin">${this.#control.refusal}</small></p>` : nothing}
+      <p class="unseen" role="status">${counted(shown.length, "model")}</p>
+      ${shown.length ? nothing : html`<p class="empty">${this.#all.length ? "No model is like that." : "This server has no model ready."}</p>`}
+      <div class="model-cards">${repeat(shown, (card) => card.name, (card) => modelCard(card, this.#contextOf(card)))}</div>`;
+  }
+
+  #contextOf(card) {
+    return {
+      sheet: this.#samples.of(card),
+      url: (blob) => this.#urls.of(blob),
+      again: () => this.#samples.draw(card, true),
+      seen: this.#seen,
+      closed: this.#closed,
+      timed: timings.get(card.digest) ?? null,
+      watch: ref(this.#watch),
+      control: controls(this.#control, card, this.view.params.has("model")),
+      measure: () => this.#measure(card),
+      measuring: this.#measuring?.digest === card.digest ? this.#measuring : null,
+      stop: () => this.#measuring?.stop.abort(),
+      hasKey: this.studio.api.hasKey,
+      announce: (text) => this.studio.announce(text),
+    };
+  }
+
+  async #measure(card) {
+    if (this.#measuring) return;
+    const stop = new AbortController();
+    this.#measuring = { digest: card.digest, done: 0, all: 1, stop };
+    this.clearProblem();
+    this.update();
+    const progress = (done, all) => {
+      Object.assign(this.#measuring, { done, all });
+      this.update();
+    };
+    try {
+      timings.set(card.digest, await measure(this.studio.api, card, { signal: stop.signal, progress }));
+      this.studio.announce(`${card.name} is measured`);
+      await this.#askSeen();
+    } catch (error) {
+      this.fail(error);
+    } finally {
+      this.#measuring = null;
+      this.update();
+    }
   }
 }
