@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import JSONResponse
 
+from service.api.answers.compression import json_answer
 from service.api.context import services_of
 from service.api.errors.problems import ProblemError
 from service.api.openapi.service import LOAD_DOCS, MODEL_DOCS, MODELS_DOCS, UNLOAD_DOCS
@@ -24,13 +25,13 @@ _NO_CACHE: Final = {"cache-control": "no-cache"}
 
 
 @router.get("/v1/models", name="models", summary="All models served", **MODELS_DOCS)
-async def list_models(request: Request) -> JSONResponse:
+async def list_models(request: Request) -> Response:
     """The card of every model that Triton has ready; one whose `state` is not READY takes no traffic."""
     try:
         cards = services_of(request).catalog.cards()
     except TritonAwayError:
         raise triton_away() from None
-    return JSONResponse({"data": cards}, headers=_NO_CACHE)
+    return json_answer(request, {"data": cards}, _NO_CACHE)
 
 
 @router.get("/v1/models/{model}", name="model", summary="One model", **MODEL_DOCS)

@@ -26,6 +26,9 @@ _HEADERS: Final = {
     # Asked for anew every time, and answered with 304 as long as it is the same: an upgrade is seen at once.
     "cache-control": "no-cache",
     "vary": "accept-encoding",
+}
+_PAGE_HEADERS: Final = {  # which browsers mind for pages alone; others need not carry them
+    **_HEADERS,
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; media-src blob:; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
@@ -65,7 +68,7 @@ def _answer(request: Request, path: str) -> Response:
     read = _read(file, status.st_mtime_ns, status.st_size)
     zips = "gzip" in request.headers.get("accept-encoding", "")
     etag = f'"{read.etag}{"-gzip" if zips else ""}"'
-    headers = {**_HEADERS, "etag": etag}
+    headers = {**(_PAGE_HEADERS if file.suffix == ".html" else _HEADERS), "etag": etag}
     if etag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     if zips:

@@ -24,11 +24,17 @@ export function slider({ id, label, value, min, max, step, change, hint }) {
     const given = event.target.valueAsNumber;
     if (Number.isFinite(given)) change(Math.min(max, Math.max(min, given)));
   };
+  // Not `live`, which would take away what is being typed whenever anything else is drawn.
+  const typed = (event) => {
+    const given = event.target.valueAsNumber;
+    event.target.value = String(Number.isFinite(given) ? Math.min(max, Math.max(min, given)) : value);
+    moved(event);
+  };
   return html`<div class="field slider">
     <label for=${id}>${label}</label>
     <input id=${id} type="range" min=${min} max=${max} step=${step} .value=${live(String(value))} @input=${moved}
       aria-describedby=${hint ? `${id}-hint` : nothing}>
-    <input type="number" min=${min} max=${max} step=${step} .value=${live(String(value))} @change=${moved}
+    <input type="number" min=${min} max=${max} step=${step} .value=${String(value)} @change=${typed}
       aria-label=${`${label}, as a number`}>
     ${hint ? html`<small id=${`${id}-hint`}>${hint}</small>` : nothing}
   </div>`;
@@ -68,7 +74,7 @@ export function numberField({ id, label, value, min, max, step = 1, change }) {
   };
   return html`<div class="field">
     <label for=${id}>${label}</label>
-    <input id=${id} type="number" min=${min} max=${max} step=${step} .value=${live(String(value))} @change=${changed}>
+    <input id=${id} type="number" min=${min} max=${max} step=${step} .value=${String(value)} @change=${changed}>
   </div>`;
 }
 

@@ -4,7 +4,7 @@ import { keyOf } from "./favourites.js";
 import { bodyOf, picturePath } from "./generator.js";
 
 /** Small, and to the eye the same; large views and downloads are lossless. */
-export const THUMBNAIL_QUALITY = 90;
+export const THUMBNAIL_QUALITY = 85;
 const MOST_KEPT = 600;
 const AT_A_TIME = 4;
 

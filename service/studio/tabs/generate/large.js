@@ -91,9 +91,14 @@ export class Large {
       use(recipe);
     };
     return html`<button type="button" class="primary" id="save" @click=${() => this.#save(recipe)}>Download</button>
-      ${formatChoice("picture-format", this.format, () => this.draw())}
+      ${formatChoice("picture-format", this.format, () => this.#formatChanged())}
       <button type="button" id="keep" aria-pressed=${String(kept)} @click=${keep}>${kept ? "♥ Kept" : "♡ Keep"}</button>
       ${use && !recipe.ws ? html`<button type="button" @click=${taken}>Use its settings</button>` : nothing}`;
+  }
+
+  #formatChanged() {
+    this.draw();
+    this.tab.update();
   }
 
   async #save(recipe) {

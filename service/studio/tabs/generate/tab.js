@@ -14,7 +14,6 @@ import { counted } from "../../core/text.js";
 import { commandsOfAll } from "./commands.js";
 import { formatChoice } from "./format-choice.js";
 import { Gallery } from "./gallery.js";
-import { Large } from "./large.js";
 import { panel } from "./panel.js";
 import { tileOf, tileVisible } from "./tiles.js";
 import { MOST, fitted, readWanted, viewOf } from "./wanted.js";
@@ -39,12 +38,7 @@ export default class extends Tab {
     failed: (problem) => this.#failed(problem),
     complete: () => this.studio.announce(`${counted(this.#gallery.tiles.length, "picture")} of ${this.#wanted.model}`),
   });
-  #large = new Large({
-    tab: this,
-    card: () => this.#card,
-    format: this.#format,
-    opened: (recipe) => this.#opened(recipe),
-  });
+  #large = null;
 
   get #cards() {
     return this.studio.models.ofKind("generator");
@@ -106,7 +100,24 @@ export default class extends Tab {
   }
 
   #enlarge(tile) {
-    this.#large.open(tile.recipe, this.#gallery.tiles.map(({ recipe }) => recipe));
+    this.#open(tile.recipe, this.#gallery.tiles.map(({ recipe }) => recipe));
+  }
+
+  /** Shows one large. How to is asked for with the first, since the first view needs it not. */
+  async #open(...what) {
+    await this.attempt(async () => {
+      const { Large } = await import("./large.js").catch(() => {
+        throw Problem.unreachable();
+      });
+      if (this.signal.aborted) return;
+      this.#large ??= new Large({
+        tab: this,
+        card: () => this.#card,
+        format: this.#format,
+        opened: (recipe) => this.#opened(recipe),
+      });
+      await this.#large.open(...what);
+    });
   }
 
   #opened(recipe) {
@@ -117,7 +128,7 @@ export default class extends Tab {
 
   #openFavourite(favourite) {
     const all = [...this.studio.favourites.of(this.#card.name)].reverse();
-    this.#large.open(favourite, all, (recipe) => this.#use(recipe));
+    this.#open(favourite, all, (recipe) => this.#use(recipe));
   }
 
   /** A favourite's settings, with its seed among the pictures. Its edits stay in Edit. */
