@@ -17,16 +17,18 @@ export function quoted(word) {
  * @param {Record<string, string|number|string[]>} [call.form] fields of a multipart body; "@name.png" sends a file,
  *   a list several
  * @param {string} [call.accept]
+ * @param {Record<string, string>} [call.headers]
  * @param {string} [call.method]
  * @param {string} [call.save] name of the file to write
  * @param {boolean} [call.key] whether the server asks for a key: it is read from GANSERVE_API_KEY, never written
  */
-export function curlOf({ path, json, form, accept, method, save, key }) {
+export function curlOf({ path, json, form, accept, headers, method, save, key }) {
   const words = ["curl", "--fail-with-body"];
   if (method && method !== "GET") words.push("-X", method);
   words.push(quoted(new URL(path, ROOT).href));
   if (key) words.push("-H", '"authorization: Bearer $GANSERVE_API_KEY"');
   if (accept) words.push("-H", quoted(`accept: ${accept}`));
+  for (const [name, value] of Object.entries(headers ?? {})) words.push("-H", quoted(`${name}: ${value}`));
   if (json !== undefined) words.push("-H", quoted("content-type: application/json"), "-d", quoted(JSON.stringify(json)));
   for (const [name, given] of Object.entries(form ?? {})) {
     for (const value of [given].flat()) words.push("-F", quoted(`${name}=${value}`));
