@@ -7,6 +7,7 @@ import { Favourites } from "./core/favourites.js";
 import { Models } from "./core/models.js";
 import { Pictures } from "./core/pictures.js";
 import { readView } from "./core/view.js";
+import { icon } from "./components/icons.js";
 import { askForKey } from "./components/key-dialog.js";
 import { nextTheme, restoreTheme, theme } from "./components/theme.js";
 import { openPicture } from "./components/picture.js";
@@ -156,10 +157,10 @@ class Frame {
     };
     render(
       html`<button type="button" class="quiet" @click=${changeTheme}
-          aria-label=${`Colours: ${theme()}; change`} title=${`Colours: ${theme()}`}>${{ auto: "◐", light: "☀", dark: "☾" }[theme()]}</button>
+          aria-label=${`Colours: ${theme()}; change`} title=${`Colours: ${theme()}`}>${icon(theme())}</button>
         <button type="button" class="quiet" id="key-button" @click=${enterKey}
           aria-label=${api.hasKey ? "API key: entered; change" : "API key: none; enter one"}
-          title="API key">${api.hasKey ? "🔑✓" : "🔑"}</button>`,
+          title="API key">${icon(api.hasKey ? "key-entered" : "key")}</button>`,
       document.getElementById("tools"),
     );
   }

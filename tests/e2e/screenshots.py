@@ -3,8 +3,8 @@
     make screenshots            all of them, into docs/studio/
     make screenshots ARGS="generate jobs --out /tmp/pictures"
 
-The service is the real one, with the models that ship. Each scene does what a user would, and a picture is taken
-once nothing moves any more.
+The service is the real one, with the models that ship. Each scene does what a user would, and a picture is
+taken once nothing moves any more.
 """
 
 from __future__ import annotations
@@ -41,8 +41,14 @@ def as_it_is(page: Page, folder: Path) -> None:
 
 def with_favourites(page: Page, folder: Path) -> None:
     """Some pictures are kept, as in a page that was used before."""
-    kept = [{"model": "terrain", "seed": seed, "truncation": 0.8} for seed in (3, 12, 16, 29, 42)]
-    page.evaluate("kept => localStorage.setItem('ganserve.favourites', JSON.stringify(kept))", kept)
+    page.evaluate(
+        """async () => {
+          const { digest } = await (await fetch("v1/models/terrain")).json();
+          const recipe = { model: "terrain", digest, truncation: 0.8 };
+          const kept = [3, 12, 16, 29, 42].map((seed) => ({ ...recipe, seed }));
+          localStorage.setItem("ganserve.favourites", JSON.stringify(kept));
+        }"""
+    )
     page.reload()
 
 
@@ -88,8 +94,12 @@ def after_calls(page: Page, folder: Path) -> None:
         """async () => {
           const begin = performance.now();
           for (let seed = 1; performance.now() - begin < 20000; seed += 6) {
-            await fetch("v1/generate", { method: "POST", headers: { "content-type": "application/json" },
-              body: JSON.stringify({ model: seed % 2 ? "terrain" : "emoji", seed: seed + Math.random() * 1e6 | 0, n: 6 }) });
+            const model = Math.random() < 0.6 ? "terrain" : "emoji";
+            await fetch("v1/generate", {
+              method: "POST",
+              headers: { "content-type": "application/json" },
+              body: JSON.stringify({ model, seed, n: 6, noise: Math.floor(Math.random() * 1e6) }),
+            });
             await new Promise((resolve) => setTimeout(resolve, Math.random() * 400));
           }
         }"""
