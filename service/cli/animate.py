@@ -30,6 +30,7 @@ from service.cli.options import (
     Url,
     Wait,
     format_of,
+    latents_of,
     noise_of,
     seeds_of,
     styling_of,
@@ -53,7 +54,13 @@ _FRAME = re.compile(r"\d{5,}\.(png|jpg|webp)")
 
 def interpolate(
     model: Model,
-    keyframes: Annotated[str, typer.Option(help="Seeds that the path leads through, such as 1,5,9.")],
+    keyframes: Annotated[
+        str,
+        typer.Option(
+            help="Seeds that the path leads through, such as 1,5,9; or JSON as the API takes it, such as "
+            """'[1, {"seed": 5, "truncation": 0.5}]'."""
+        ),
+    ],
     out: Annotated[
         Path,
         typer.Option(
@@ -105,9 +112,8 @@ def interpolate(
 
     Single frames are written as soon as they are made; those that are there already are kept.
     """
-    seeds = seeds_of(keyframes, "--keyframes", repeats=True)
     options: dict[str, Any] = {
-        "keyframes": _keyframes(seeds, rotate or [], [translation_of(text) for text in translate or ()]),
+        "keyframes": _keyframes(keyframes, rotate or [], [translation_of(text) for text in translate or ()]),
         "frames": frames,
         "space": space.value,
         "easing": easing.value,
@@ -137,9 +143,17 @@ def interpolate(
 
 
 def _keyframes(
-    seeds: Sequence[int], rotations: Sequence[float], translations: Sequence[Sequence[float]]
+    text: str, rotations: Sequence[float], translations: Sequence[Sequence[float]]
 ) -> list[int | Latent]:
-    """Seeds, with how the picture is turned and moved at each."""
+    """Seeds, with how the picture is turned and moved at each; or whatever JSON says."""
+    if text.lstrip().startswith("["):
+        if rotations or translations:
+            raise typer.BadParameter(
+                "keyframes in JSON say themselves how they are turned and moved",
+                param_hint="--rotate" if rotations else "--translate",
+            )
+        return latents_of(text, "--keyframes")
+    seeds = seeds_of(text, "--keyframes", repeats=True)
     if not rotations and not translations:
         return list(seeds)
     from service.client import Latent

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+from base64 import b64decode
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from service.client import ImageFormat
+    from service.client import ImageFormat, Latent, Styles
     from service.client import Noise as NoiseValue
     from service.client.mixing import LayerGroup
 
@@ -258,6 +261,44 @@ def seeds_of(text: str, option: str, *, repeats: bool = False) -> list[int]:
         return parse_seeds(text, repeats=repeats)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint=option) from None
+
+
+def latents_of(text: str, option: str) -> list[int | Latent]:
+    """Latents as the API takes them.
+
+    Args:
+        text: JSON, a list of seeds and of objects with `seed` or `ws` and what goes with them.
+        option: Where it was typed.
+
+    Raises:
+        typer.BadParameter: It is no such list. What its values may be is left to the server.
+    """
+    from service.client import Latent
+
+    def latent(given: Any) -> int | Latent:
+        if type(given) is int:
+            return given
+        if not isinstance(given, dict) or not isinstance(given.get("ws", ""), str):
+            raise ValueError(f"{json.dumps(given)[:60]} is neither a seed nor an object")
+        unknown = sorted(set(given) - {field.name for field in fields(Latent)})
+        if unknown:
+            raise ValueError(f"a latent has no {unknown[0]!r}")
+        return Latent(**{**given, "ws": _styles_of(given["ws"]) if "ws" in given else None})
+
+    try:
+        found = json.loads(text)
+        if not isinstance(found, list):
+            raise ValueError("it is no list")
+        return [latent(one) for one in found]
+    except ValueError as error:
+        raise typer.BadParameter(f"this is no JSON list of latents: {error}", param_hint=option) from None
+
+
+def _styles_of(text: str) -> Styles:
+    from service.client import Styles
+
+    data = b64decode(text, validate=True)
+    return Styles(data, (1, len(data) // 4))  # its shape is the model's, and not needed to send it
 
 
 def layers_of(text: str) -> LayerGroup | list[LayerGroup | int]:

@@ -145,6 +145,27 @@ def test_a_filmstrip(run: Run) -> None:
     assert "ends in none of .webp" in " ".join(errors.replace("│", " ").split())
 
 
+def test_keyframes_of_a_path_may_differ(run: Run, gateway: GatewayProcess) -> None:
+    body = {"model": "terrain", "seeds": [5], "return_ws": True}
+    with gateway.client() as client:
+        ws = client.post("/v1/generate", json=body).json()["data"][0]["ws"]
+        keyframes = [7, {"seed": 9, "truncation": 0.5, "edits": {"direction-01": 2}}, {"ws": ws}]
+        body = {"model": "terrain", "keyframes": keyframes, "frames": 5, "format": "apng"}
+        expected = client.post("/v1/interpolate", json=body).content
+    command = "interpolate --model terrain --frames 5 --keyframes"
+    assert run(f"{command} {json.dumps(keyframes, separators=(',', ':'))} --out walk.png")[0] == 0
+    assert Path("walk.png").read_bytes() == expected
+    for wrong, words in (
+        ("[7,", "no JSON list"),
+        ('[7,{"speed":1}]', "'speed'"),
+        ('[7,"8"]', "neither a seed"),
+        ('[7,{"ws":"?"}]', "no JSON list"),
+        ("[7,8] --rotate 3", "in JSON"),
+    ):
+        code, _, errors = run(f"{command} {wrong} --out no.png")
+        assert (code, words in " ".join(errors.replace("│", " ").split())) == (2, True), errors
+
+
 def test_frames_in_a_folder_go_on(run: Run, http: httpx.Client) -> None:
     command = "interpolate --model terrain --keyframes 1,5 --frames 6 --easing ease-in --out frames"
     assert run(command)[:2] == (0, "6 images in frames\n")
