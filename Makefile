@@ -17,7 +17,7 @@ ARGS ?=
 # pyproject.toml resolves for Linux x86-64 below Python 3.13 only, so these markers say nothing.
 PLAIN_MARKERS := s/ and platform_machine == 'x86_64' and sys_platform == 'linux'//; s/ ; python_full_version < '3.13'$$//; s/ and python_full_version < '3.13'$$//
 
-.PHONY: help serve test lint format typecheck unit postgres browser screenshots tools bench bench-sizing bench-jobs soak bench-training bench-upscaler dashboards prove-images sbom constraints install clean
+.PHONY: help serve test lint format typecheck unit postgres browser screenshots tools bench bench-sizing bench-jobs soak bench-training bench-upscaler bench-studio dashboards prove-images sbom constraints install clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -99,6 +99,9 @@ bench-training: $(VENV)/.dev ## Images/s of each family's step (ARGS="--stylegan
 bench-upscaler: $(VENV)/.dev ## An imported upscaler beside ncnn and PyTorch (ARGS="…/realesrgan-x4plus.param")
 	$(PIP) install --quiet --constraint constraints.txt ncnn==1.0.20261020
 	$(BIN)/python -m tests.benchmarks.imported_upscaler $(ARGS)
+
+bench-studio: $(VENV)/.dev browser ## How soon the studio shows a picture when its slider moves, in Chromium
+	$(BIN)/python -m tests.benchmarks.studio_slider $(ARGS)
 
 dashboards: $(VENV)/.dev ## Write dashboards, alert rules and the runbook from deploy/grafana
 	$(BIN)/python -m deploy.grafana $(ARGS)

@@ -29,6 +29,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from tests.benchmarks.machine import processor
 from training.export.formats import serialize
 from training.export.upscaler import from_zero_one, to_zero_one, upscaler_product
 from training.families.base import Deployable
@@ -202,7 +203,7 @@ def main() -> None:
         "tile": options.tile,
         "threads": options.threads,
         "rounds": options.rounds,
-        "machine": {"cpu": _processor(), "python": platform.python_version()},
+        "machine": {"cpu": processor(), "python": platform.python_version()},
         "versions": {"onnxruntime": ort.__version__, "torch": torch.__version__, "ncnn": _ncnn_version()},
         "ncnn_options": ncnn_options,
         "agreement": agreement,
@@ -210,14 +211,6 @@ def main() -> None:
     }
     out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     print(f"written to {out}")
-
-
-def _processor() -> str:
-    """Name of the CPU, as Linux tells it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def _ncnn_version() -> str:

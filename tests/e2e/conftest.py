@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
+from tests.e2e.chromium import launched
 from tests.e2e.studio_page import DESKTOP, StudioPage
 from tests.jobs_service import JobsService, wait_usable
 from tests.triton_process import TritonProcess
@@ -31,15 +30,8 @@ def service(triton: TritonProcess, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium, as the machine has it."""
-    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if executable is None:
-        pytest.fail("the tests of the studio need Chromium: `make browser` installs it on Debian, as root")
     with sync_playwright() as playwright:
-        # Its sandbox needs what root and most containers have not.
-        arguments = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
-        if os.geteuid() == 0:
-            arguments.append("--no-sandbox")
-        browser = playwright.chromium.launch(executable_path=executable, args=arguments)
+        browser = launched(playwright)
         yield browser
         browser.close()
 

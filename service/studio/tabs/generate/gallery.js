@@ -86,7 +86,10 @@ export class Gallery {
   /** The one that is looked at alone, then those on screen, the oldest first, then the others; until all are there. */
   async #fill(signal) {
     const line = this.#line();
-    if (line.length) await this.#draw(line.shift(), signal, true);
+    if (line.length) {
+      await this.#draw(line.shift(), signal, true);
+      if (!this.#latest.outdated) await painted(); // before the others take up the processor
+    }
     const drawer = async () => {
       while (line.length && !this.#latest.outdated) await this.#draw(line.shift(), signal, false);
     };
@@ -118,4 +121,12 @@ export class Gallery {
 /** Whether a tile shows what is wanted there. */
 export function isReady({ recipe, digest, picture, made }) {
   return picture !== null && picture.digest === digest && (made === recipe || keyOf(made) === keyOf(recipe));
+}
+
+/** Resolves once what was drawn is seen; soon as well in a page that is hidden, which draws no frames. */
+function painted() {
+  return new Promise((resolve) => {
+    setTimeout(resolve, 100);
+    requestAnimationFrame(() => requestAnimationFrame(resolve));
+  });
 }

@@ -17,7 +17,7 @@ const STEPS = { ArrowLeft: -1, ArrowRight: 1 };
  * @param {(tile: object) => void} options.focus
  */
 export function tileOf(tile, { gallery, kept, keep, open, focus }) {
-  const { seed, recipe, picture } = tile;
+  const { seed, recipe, picture, made } = tile;
   const ready = isReady(tile);
   const waits = !ready && gallery.problem === null;
   const pressed = kept(tile);
@@ -25,7 +25,8 @@ export function tileOf(tile, { gallery, kept, keep, open, focus }) {
   return html`<li class=${classMap(classes)} data-seed=${seed} data-ready=${String(ready)}>
     <button type="button" class="open" aria-label=${`Open ${describe(recipe)}`} @click=${() => open(tile)}
       @focus=${() => focus(tile)} @keydown=${step}>
-      ${picture ? html`<img class=${classMap({ pixels: true, arrives: true })} src=${gallery.url(picture)} alt="">` : nothing}
+      ${picture ? html`<img class=${classMap({ pixels: true, arrives: true })} src=${gallery.url(picture)} alt=""
+        data-truncation=${made.truncation}>` : nothing}
       <span class="seed">${picture === null && !waits ? `${seed} did not come` : seed}</span>
     </button>
     <button type="button" class="keep" aria-pressed=${String(pressed)} aria-label=${`Keep seed ${seed}`} title=${pressed ? "Kept" : "Keep"}
