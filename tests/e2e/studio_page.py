@@ -67,12 +67,25 @@ class StudioPage:
         self.page.set_viewport_size(DESKTOP)
         return found
 
-    def run_command(self, name: str, folder: Path, environment: Mapping[str, str] = {}) -> bytes:
+    def drop(self, selector: str, *paths: Path) -> None:
+        """Drops files and folders as a file manager does."""
+        box = self.page.locator(selector).bounding_box()
+        assert box is not None
+        place = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+        dragged = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+        devtools = self.context.new_cdp_session(self.page)
+        for kind in ("dragEnter", "dragOver", "drop"):
+            devtools.send("Input.dispatchDragEvent", {"type": kind, **place, "data": dragged})
+        devtools.detach()
+
+    def run_command(
+        self, name: str, folder: Path, environment: Mapping[str, str] = {}, within: str = "main"
+    ) -> bytes:
         """Runs what "copy as" shows, `curl`, `Python` or `CLI`, in a folder; what it prints."""
-        details = self.page.locator("details.copy-as")
+        details = self.page.locator(f"{within} details.copy-as")
         if details.get_attribute("open") is None:
             details.locator("summary").click()
-        text = self.page.locator(f'details.copy-as [data-command="{name}"] code').inner_text()
+        text = self.page.locator(f'{within} details.copy-as [data-command="{name}"] code').inner_text()
         if name == "Python":
             command = [sys.executable, "-c", text]
         elif name == "CLI":

@@ -16,7 +16,7 @@ export function itemsSection({ view, job, page, thumbnails, open, save }) {
     ${page.items === null
       ? html`<p class="empty">Looking for items…</p>`
       : page.items.length
-        ? itemsTable({ items: page.items, thumbnails, open, save })
+        ? itemsTable({ items: page.items, seeds: job.operation === "generate", thumbnails, open, save })
         : html`<p class="empty">${page.show || page.first ? "There are none of these." : "There are no items yet."}</p>`}
     ${pager(view, job, page)}
   </section>`;

@@ -4,14 +4,17 @@ import { html, nothing, ref, repeat } from "../../core/lit.js";
 import { bytes, duration, number } from "../../core/text.js";
 import { adviceOf, ended, stateOf } from "./words.js";
 
+const SMALL = 128; // pixels; a picture that is drawn larger than it is keeps its own
+
 /**
  * @param {object} options
  * @param {object[]} options.items as the API has them
+ * @param {boolean} options.seeds whether their names are seeds
  * @param {import("./thumbnails.js").Thumbnails} options.thumbnails
  * @param {(item: object) => void} options.open
  * @param {(item: object) => void} options.save
  */
-export function itemsTable({ items, thumbnails, open, save }) {
+export function itemsTable({ items, seeds, thumbnails, open, save }) {
   return html`<table class="items">
     <thead>
       <tr>
@@ -25,18 +28,18 @@ export function itemsTable({ items, thumbnails, open, save }) {
       </tr>
     </thead>
     <tbody>
-      ${repeat(items, ({ n }) => n, (item) => row({ item, thumbnails, open, save }))}
+      ${repeat(items, ({ n }) => n, (item) => row({ item, seeds, thumbnails, open, save }))}
     </tbody>
   </table>`;
 }
 
-function row({ item, thumbnails, open, save }) {
+function row({ item, seeds, thumbnails, open, save }) {
   const { output, problem, attempts } = item;
   const { text, sign, tone } = stateOf(item.state);
   return html`<tr data-n=${item.n} data-state=${item.state}>
     <td>${picture(item, thumbnails, open)}</td>
     <th scope="row">
-      <span class="name">${item.name}</span>
+      <span class="name">${seeds ? `Seed ${item.name}` : item.name}</span>
       ${problem ? reason(problem) : nothing}
       ${output ? html`<small class="narrow">${output.width} × ${output.height}, ${bytes(output.size)}</small>` : nothing}
     </th>
@@ -57,7 +60,7 @@ function picture(item, thumbnails, open) {
   const url = thumbnails.url(output);
   return html`<button type="button" class="thumb" .output=${output} ${ref(thumbnails.watch)} @click=${() => open(item)}
     aria-label=${`Show ${output.name}`}>
-    ${url ? html`<img src=${url} alt="" loading="lazy">` : html`<span aria-hidden="true">⛶</span>`}
+    ${url ? html`<img class=${output.width <= SMALL ? "pixels" : ""} src=${url} alt="" loading="lazy">` : html`<span aria-hidden="true">⛶</span>`}
   </button>`;
 }
 

@@ -41,7 +41,9 @@ export class JobView {
     this.api = tab.studio.api;
     const changed = () => tab.update();
     const failed = (error) => tab.fail(error);
-    this.page = new ItemPage(this.api, id, { changed, failed });
+    // While the server is away that is said above the items, and they are asked for until they come.
+    const notNow = (error) => (error.passing ? this.page.refresh() : tab.fail(error));
+    this.page = new ItemPage(this.api, id, { changed, failed: notNow });
     this.thumbnails = new Thumbnails(this.api, this.#ended.signal, changed);
     this.archive = new Archive(this.api, this.#ended.signal, { changed, failed });
     this.pace = new Pace();
@@ -102,7 +104,7 @@ export class JobView {
   }
 
   #waits(job) {
-    if (ended(job) || this.#lost || this.pace.still(job) < 5) return nothing;
+    if (ended(job) || this.#lost || this.pace.still(job) < 3) return nothing;
     const { counts } = job;
     const words =
       counts.running > 0
