@@ -29,19 +29,25 @@ export function modelCard(card, { sheet, url, again, seen, timed, watch, control
     <dl class="facts">
       <dt>Licence</dt><dd>${licence(card)}</dd>
       <dt>Data</dt><dd>${datasetName(card)}</dd>
-      ${figure ? html`<dt>${figure.name}</dt><dd>${figure.text} ${figure.better ? html`<small>${figure.better} is better</small>` : nothing}</dd>` : nothing}
+      ${figure ? headline(figure) : nothing}
       <dt>Speed here</dt><dd>${speedText(card, seen, timed)}</dd>
     </dl>
     <p class="row actions">
-      ${card.state === "READY" ? html`<a class="button" href=${use.href} aria-label=${`${use.text}: ${card.name}`}>${use.text}</a>` : nothing}
+      ${card.state === "READY"
+        ? html`<a class="button" href=${use.href} aria-label=${`${use.text}: ${card.name}`}>${use.text}</a>`
+        : nothing}
       ${control}
     </p>
   </article>`;
 }
 
+function headline({ name, text, better }) {
+  return html`<dt>${name}</dt><dd>${text} ${better ? html`<small>${better} is better</small>` : nothing}</dd>`;
+}
+
 /** What was measured, and nothing if nothing was. */
 function speedText(card, seen, timed) {
   if (timed) return `${time(median(timed[0].seconds))} a picture, timed from here`;
-  const briefly = seenBriefly(seen, card.name);
-  return briefly ?? html`<small>not measured yet: <a href=${pageOf(card.name)} aria-label=${`measure ${card.name}`}>measure</a></small>`;
+  const measure = html`<a href=${pageOf(card.name)} aria-label=${`measure ${card.name}`}>measure</a>`;
+  return seenBriefly(seen, card.name) ?? html`<small>not measured yet: ${measure}</small>`;
 }

@@ -19,15 +19,22 @@ export function controls(control, card, all = false) {
     control.asking = asking;
     control.tab.update();
   };
-  if (card.state === "UNLOADED") return html`<button type="button" class="load" @click=${() => control.load(name)} aria-label=${`Load ${name}`}>Load</button>`;
+  if (card.state === "UNLOADED") {
+    return html`<button type="button" class="load" @click=${() => control.load(name)} aria-label=${`Load ${name}`}>
+      Load</button>`;
+  }
   if (control.asking === name) {
     return html`<span class="row sure" role="group" aria-label=${`Unload ${name}?`}>
       <small>Nobody can use it until it is loaded again.</small>
       <button type="button" class="really" @click=${() => control.unload(name)}>Unload ${name}</button>
       <button type="button" class="quiet" @click=${asked(null)}>Keep it</button></span>`;
   }
-  return html`<button type="button" class="quiet unload" @click=${asked(name)} aria-label=${`Unload ${name}`}>Unload…</button>
-    ${all ? html`<button type="button" class="quiet load" @click=${() => control.load(name)} title="Loads what is in Triton's repository now">Load anew</button>` : nothing}`;
+  return html`<button type="button" class="quiet unload" @click=${asked(name)} aria-label=${`Unload ${name}`}>
+      Unload…</button>
+    ${all
+      ? html`<button type="button" class="quiet load" @click=${() => control.load(name)}
+          title="Loads what is in Triton's repository now">Load anew</button>`
+      : nothing}`;
 }
 
 /** For a model that is not served, so that no card of it is there. */

@@ -45,11 +45,15 @@ function warnings(card) {
   const { notice, newer, reason } = card;
   return html`${notice ? html`<p class="notice" data-notice>${notice}</p>` : nothing}
     ${reason ? html`<p class="notice bad">${reason}</p>` : nothing}
-    ${newer ? html`<p class="notice bad"><strong>Version ${newer.version} is ${newer.state.toLowerCase()}.</strong> ${newer.reason} Version ${card.version} serves in its stead.</p>` : nothing}`;
+    ${newer
+      ? html`<p class="notice bad"><strong>Version ${newer.version} is ${newer.state.toLowerCase()}.</strong>
+          ${newer.reason} Version ${card.version} serves in its stead.</p>`
+      : nothing}`;
 }
 
 function identity(card) {
   const from = card.imported_from;
+  const command = card.training_command === "none" ? undefined : card.training_command;
   const rows = [
     ["Licence", licence(card)],
     ["Commercial use", { true: "allowed by the licence", false: "not allowed by the licence" }[card.commercial_use]],
@@ -62,10 +66,10 @@ function identity(card) {
     ["Takes", card.transforms?.length ? card.transforms.join(" and ") : undefined],
     ["Sizes", sizes(card)],
     ["Imported from", from ? html`${from.file} (${from.format}${from.part ? `, ${from.part}` : ""})` : undefined],
-    ["Trained by", card.training_command && card.training_command !== "none" ? html`<code>${card.training_command}</code>` : undefined],
+    ["Trained by", command ? html`<code>${command}</code>` : undefined],
     ["Training", trainingText(card.training)],
   ];
-  return html`<dl class="facts identity">${rows.map(([name, value]) => (value === undefined ? nothing : html`<dt>${name}</dt><dd>${value}</dd>`))}</dl>`;
+  return facts(rows);
 }
 
 /** How well the pixels that are served agree with the card. */
@@ -76,6 +80,10 @@ function goldenText(golden) {
     unchecked: "not checked against the card",
   }[golden?.state];
 }
+
+const facts = (rows) => html`<dl class="facts">
+  ${rows.map(([name, value]) => (value ? html`<dt>${name}</dt><dd>${value}</dd>` : nothing))}
+</dl>`;
 
 function sizes({ kind, min_size: least, max_size: most, tileable }) {
   if (kind === "generator" || !most) return undefined;
@@ -91,6 +99,7 @@ function trainingText(training) {
 }
 
 function speed(card, { seen, closed, timed, measure, measuring, stop }) {
+  const { done, all } = measuring ?? {};
   return html`<section class="part" id="speed">
     <h2>Speed on this server</h2>
     ${timed ? timings(timed) : nothing}
@@ -98,20 +107,26 @@ function speed(card, { seen, closed, timed, measure, measuring, stop }) {
     ${card.state !== "READY"
       ? nothing
       : measuring
-        ? html`<div class="row">${progress({ label: `Call ${measuring.done} of ${measuring.all}`, value: measuring.done, max: measuring.all })}
+        ? html`<div class="row">
+            ${progress({ label: `Call ${done} of ${all}`, value: done, max: all })}
             <button type="button" class="quiet" @click=${stop}>Cancel</button></div>`
-        : html`<p class="row"><button type="button" id="measure" @click=${measure}>${timed ? "Measure again" : "Measure"}</button>
+        : html`<p class="row">
+            <button type="button" id="measure" @click=${measure}>${timed ? "Measure again" : "Measure"}</button>
             <small>Times real calls from this page, one after the other, with whatever load there is.</small></p>`}
   </section>`;
 }
 
+const head = (...titles) => html`<thead><tr>${titles.map((title) => html`<th scope="col">${title}</th>`)}</tr></thead>`;
+
 function timings(timed) {
   return html`<div class="scroll" tabindex="0" role="region" aria-label="What was timed"><table id="timed">
-    <thead><tr><th scope="col">A call for</th><th scope="col">p50</th><th scope="col">fastest</th><th scope="col">slowest</th><th scope="col">in Triton, p50</th><th scope="col">calls</th><th scope="col">images a second</th></tr></thead>
+    ${head("A call for", "p50", "fastest", "slowest", "in Triton, p50", "calls", "images a second")}
     <tbody>${timed.map(
       ({ what, calls, images, seconds, inTriton }) => html`<tr>
-        <th scope="row">${what}</th><td>${time(median(seconds))}</td><td>${time(seconds[0])}</td><td>${time(seconds.at(-1))}</td>
-        <td>${inTriton.length ? time(median(inTriton)) : "–"}</td><td>${calls}</td><td>${number(Number((images / median(seconds)).toPrecision(3)))}</td>
+        <th scope="row">${what}</th>
+        <td>${time(median(seconds))}</td><td>${time(seconds[0])}</td><td>${time(seconds.at(-1))}</td>
+        <td>${inTriton.length ? time(median(inTriton)) : "–"}</td><td>${calls}</td>
+        <td>${number(Number((images / median(seconds)).toPrecision(3)))}</td>
       </tr>`,
     )}</tbody>
   </table></div>
@@ -120,11 +135,14 @@ function timings(timed) {
 
 function figures(card) {
   const all = figuresOf(card);
-  if (!all.length) return html`<section class="part"><h2>Metrics</h2><p><small>The card has none.</small></p></section>`;
+  if (!all.length) {
+    return html`<section class="part"><h2>Metrics</h2><p><small>The card has none.</small></p></section>`;
+  }
+  const { features, feature_distance: distance, protocol } = card.metrics;
   return html`<section class="part" id="metrics">
     <h2>Metrics</h2>
     <div class="scroll" tabindex="0" role="region" aria-label="Metrics"><table>
-      <thead><tr><th scope="col">Figure</th><th scope="col">Value</th><th scope="col">Better</th><th scope="col">To compare</th></tr></thead>
+      ${head("Figure", "Value", "Better", "To compare")}
       <tbody>${all.map(
         ({ id, name, text, better, about, beside }) => html`<tr data-figure=${id}>
           <th scope="row">${name}${about ? html`<br><small>${about}</small>` : nothing}</th>
@@ -134,14 +152,16 @@ function figures(card) {
         </tr>`,
       )}</tbody>
     </table></div>
-    ${[card.metrics.features, card.metrics.feature_distance, card.metrics.protocol].filter(Boolean).map((text) => html`<p><small>${text}</small></p>`)}
+    ${[features, distance, protocol].filter(Boolean).map((text) => html`<p><small>${text}</small></p>`)}
     <p><small>Figures compare with those of the same data and features only.</small></p>
   </section>`;
 }
 
 function dataset(card) {
   const data = card.dataset;
-  if (!data || typeof data !== "object") return html`<section class="part"><h2>Data</h2><p>${datasetName(card)}</p></section>`;
+  if (!data || typeof data !== "object") {
+    return html`<section class="part"><h2>Data</h2><p>${datasetName(card)}</p></section>`;
+  }
   const counts = Object.entries(data.counts ?? {}).map(([name, count]) => `${number(count)} ${name}`);
   const rows = [
     ["Licence", data.licence],
@@ -153,14 +173,19 @@ function dataset(card) {
   ];
   return html`<section class="part" id="data">
     <h2>Data: ${datasetName(card)}</h2>
-    <dl class="facts">${rows.map(([name, value]) => (value ? html`<dt>${name}</dt><dd>${value}</dd>` : nothing))}</dl>
+    ${facts(rows)}
     ${data.files?.length ? credits(data.files) : nothing}
   </section>`;
 }
 
 function credits(files) {
   return html`<details><summary>${counted(files.length, "file")}, each with its licence and author</summary>
-    <ul class="credits" tabindex="0" aria-label="Files of the data">${files.map(({ file, licence: terms, attribution }) => html`<li>${file} <small>${[terms, attribution].filter(Boolean).join(", ")}</small></li>`)}</ul></details>`;
+    <ul class="credits" tabindex="0" aria-label="Files of the data">
+      ${files.map(
+        ({ file, licence: terms, attribution }) =>
+          html`<li>${file} <small>${[terms, attribution].filter(Boolean).join(", ")}</small></li>`,
+      )}
+    </ul></details>`;
 }
 
 function commandsOf({ name }, key) {
@@ -168,7 +193,14 @@ function commandsOf({ name }, key) {
   return {
     curl: () => curlOf({ path: `v1/models/${encodeURIComponent(name)}`, key }),
     Python: () =>
-      `${key ? "import os\n" : ""}from service.client import Client\n\nURL = ${python(ROOT.href.replace(/\/$/, ""))}\nwith ${client} as client:\n    print(client.model(${python(name)}).card)`,
+      [
+        ...(key ? ["import os"] : []),
+        "from service.client import Client",
+        "",
+        `URL = ${python(ROOT.href.replace(/\/$/, ""))}`,
+        `with ${client} as client:`,
+        `    print(client.model(${python(name)}).card)`,
+      ].join("\n"),
     CLI: () => cliOf(["models", name, "--json"]),
   };
 }

@@ -5,23 +5,73 @@ import { number } from "../../core/text.js";
 const DIGITS = new Intl.NumberFormat("en", { maximumSignificantDigits: 4 });
 
 const EXPLAINED = {
-  kid: { name: "KID", better: "lower", about: "Distance between the features of what the model makes and of held-out images." },
-  fid: { name: "FID", better: "lower", about: "Fréchet distance of the same features; the fewer images, the larger it comes out." },
+  kid: {
+    name: "KID",
+    better: "lower",
+    about: "Distance between the features of what the model makes and of held-out images.",
+  },
+  fid: {
+    name: "FID",
+    better: "lower",
+    about: "Fréchet distance of the same features; the fewer images, the larger it comes out.",
+  },
   precision: { name: "Precision", better: "higher", about: "Share of what is made that lies among real images." },
   recall: { name: "Recall", better: "higher", about: "Share of held-out images that could be made." },
-  "path_length.full": { name: "Path length", better: "lower", about: "How much the picture changes along small steps between styles: smoothness." },
-  "path_length.end": { name: "Path length, ends", better: "lower", about: "The same, beside styles that are drawn rather than between them." },
-  "memorization.ratio": { name: "Distance to training images", better: "higher", about: "Of what is made to the nearest training image, over that of held-out images; well under 1 would be copies." },
-  "memorization.suspicious": { name: "Suspected copies", better: "lower", about: "Share of what is made that is nearer to a training image than 99 % of held-out images are.", format: (value) => `${number(value * 100)} %` },
-  psnr: { name: "PSNR", better: "higher", about: "How near pixels are to those they should be, in decibels.", unit: " dB" },
-  psnr_y: { name: "PSNR of luma", better: "higher", about: "How near brightness is to what it should be, in decibels.", unit: " dB" },
+  "path_length.full": {
+    name: "Path length",
+    better: "lower",
+    about: "How much the picture changes along small steps between styles: smoothness.",
+  },
+  "path_length.end": {
+    name: "Path length, ends",
+    better: "lower",
+    about: "The same, beside styles that are drawn rather than between them.",
+  },
+  "memorization.ratio": {
+    name: "Distance to training images",
+    better: "higher",
+    about: "Of what is made to the nearest training image, over that of held-out images; well under 1 would be copies.",
+  },
+  "memorization.suspicious": {
+    name: "Suspected copies",
+    better: "lower",
+    about: "Share of what is made that is nearer to a training image than 99 % of held-out images are.",
+    format: (value) => `${number(value * 100)} %`,
+  },
+  psnr: {
+    name: "PSNR",
+    better: "higher",
+    about: "How near pixels are to those they should be, in decibels.",
+    unit: " dB",
+  },
+  psnr_y: {
+    name: "PSNR of luma",
+    better: "higher",
+    about: "How near brightness is to what it should be, in decibels.",
+    unit: " dB",
+  },
   psnr_rgb: { name: "PSNR of RGB", better: "higher", about: "The same of all colours.", unit: " dB" },
-  ssim: { name: "SSIM", better: "higher", about: "Likeness of structures to those that should be there; 1 is the same." },
-  ssim_y: { name: "SSIM of luma", better: "higher", about: "Likeness of structures to those that should be there; 1 is the same." },
+  ssim: {
+    name: "SSIM",
+    better: "higher",
+    about: "Likeness of structures to those that should be there; 1 is the same.",
+  },
+  ssim_y: {
+    name: "SSIM of luma",
+    better: "higher",
+    about: "Likeness of structures to those that should be there; 1 is the same.",
+  },
   ssim_rgb: { name: "SSIM of RGB", better: "higher", about: "The same of all colours." },
   l1: { name: "L1", better: "lower", about: "Mean difference of pixels, in levels of 0 to 255." },
-  feature_distance: { name: "Feature distance", better: "lower", about: "How different a network sees the result and what it should be." },
+  feature_distance: {
+    name: "Feature distance",
+    better: "lower",
+    about: "How different a network sees the result and what it should be.",
+  },
 };
+
+/** Numbers that say how a figure was made. */
+const NO_FIGURES = /(^|\.)(scale|images|steps|searched|generated|held_out)$/;
 
 /** What stands beside a figure so that it can be judged: endings of names in cards. */
 const BESIDE = {
@@ -54,7 +104,7 @@ export function figuresOf(card) {
   const flat = new Map([...flattened(scores ?? {}), ...flattened(rest)]);
   const figures = [];
   for (const [id, value] of flat) {
-    if (asideOf(id) !== null || id === "scale" || id === "images" || /(^|\.)(steps|searched|generated|held_out)$/.test(id)) continue;
+    if (asideOf(id) !== null || NO_FIGURES.test(id)) continue;
     const known = EXPLAINED[id] ?? { name: id.replaceAll(/[._]/g, " "), better: null, about: "" };
     figures.push({ ...known, id, text: written(known, value), beside: besideOf(id, known, flat, card.metrics) });
   }

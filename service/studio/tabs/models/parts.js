@@ -17,10 +17,13 @@ const STATES = {
 /** Kind, family, size, state and what it may not be used for. */
 export function badges(card) {
   const state = STATES[card.state] ?? null;
-  const size = card.kind === "upscaler" ? `×${card.scale}` : card.resolution ? `${card.resolution}×${card.resolution}` : null;
+  const square = card.resolution ? `${card.resolution}×${card.resolution}` : null;
+  const size = card.kind === "upscaler" ? `×${card.scale}` : square;
   return html`<p class="row badges">
     ${state ? html`<span class="badge ${state.mark}" data-state=${card.state}>${state.text}</span>` : nothing}
-    ${card.commercial_use === false ? html`<span class="badge bad" data-non-commercial>⊘ Not for commercial use</span>` : nothing}
+    ${card.commercial_use === false
+      ? html`<span class="badge bad" data-non-commercial>⊘ Not for commercial use</span>`
+      : nothing}
     <span class="badge">${card.kind}</span>
     ${size ? html`<span class="badge">${size}</span>` : nothing}
     ${card.family ? html`<span class="badge">${card.family}</span>` : nothing}
@@ -46,8 +49,9 @@ export function seenText(seen, name) {
   if (seen === null) return "";
   const counts = seen.models.get(name);
   if (!counts) return `Not asked since this server began${since(seen)}.`;
-  const p50 = counts.p50 === null || counts.batches < LEAST_BATCHES ? "" : `, half of them within ${time(counts.p50)}`;
-  return `${counted(counts.images, "image")} in ${counted(counts.batches, "batch", "batches")} since this server began${since(seen)}; ${time(counts.mean)} a batch in Triton on average${p50}.`;
+  const p50 = counts.batches < LEAST_BATCHES ? "" : `, half of them within ${time(counts.p50)}`;
+  const done = `${counted(counts.images, "image")} in ${counted(counts.batches, "batch", "batches")}`;
+  return `${done} since this server began${since(seen)}; ${time(counts.mean)} a batch in Triton on average${p50}.`;
 }
 
 /** The same in a few words. */
@@ -58,11 +62,14 @@ export function seenBriefly(seen, name) {
 
 export const time = (seconds) => (seconds < 0.01 ? `${Number((seconds * 1000).toPrecision(2))} ms` : duration(seconds));
 
-const since = ({ since: began }) => (began ? ` (${began.toLocaleString(undefined, { dateStyle: "short", timeStyle: "short" })})` : "");
+function since({ since: began }) {
+  return began ? ` (${began.toLocaleString(undefined, { dateStyle: "short", timeStyle: "short" })})` : "";
+}
 
 /** Where it can be used. */
 export function useOf({ kind, name }) {
-  const [tab, text] = { generator: ["generate", "Generate with it"], translator: ["translate", "Use it"], upscaler: ["upscale", "Use it"] }[kind];
+  const tab = { generator: "generate", translator: "translate", upscaler: "upscale" }[kind];
+  const text = kind === "generator" ? "Generate with it" : "Use it";
   return { href: `#${tab}?${new URLSearchParams({ model: name })}`, text };
 }
 
@@ -77,19 +84,25 @@ export const pageOf = (name) => `#models?${new URLSearchParams({ model: name })}
  * @param {() => void} again
  */
 export function sheetOf(card, sheet, url, again) {
-  if (card.state !== "READY") return html`<div class="sheet none"><p>${card.reason ?? "It takes no traffic."}</p></div>`;
+  if (card.state !== "READY") {
+    return html`<div class="sheet none"><p>${card.reason ?? "It takes no traffic."}</p></div>`;
+  }
   if (sheet.state === "failed") {
-    return html`<div class="sheet none"><p><strong>No sample:</strong> ${sheet.problem.title ?? String(sheet.problem)}.</p>
+    return html`<div class="sheet none">
+      <p><strong>No sample:</strong> ${sheet.problem.title ?? String(sheet.problem)}.</p>
       <button type="button" @click=${again}>Try again</button></div>`;
   }
   if (sheet.state === "none") {
-    return html`<div class="sheet none"><p>An example needs a picture of its own kind: <a href=${useOf(card).href}>give it one</a>.</p></div>`;
+    return html`<div class="sheet none">
+      <p>An example needs a picture of its own kind: <a href=${useOf(card).href}>give it one</a>.</p></div>`;
   }
   const generator = card.kind === "generator";
   const pictures = sheet.state === "there" ? sheet.pictures : Array.from({ length: generator ? 8 : 2 }, () => null);
   return html`<figure>
     <ul class=${generator ? "sheet seeds" : "sheet pair"}>
-      ${pictures.map((picture) => html`<li class=${picture ? "tile" : "tile waiting"}>${picture ? tile(picture, url) : nothing}</li>`)}
+      ${pictures.map((picture) =>
+        picture ? html`<li class="tile">${tile(picture, url)}</li>` : html`<li class="tile waiting"></li>`,
+      )}
     </ul>
     <figcaption><small>${sheet.caption || "Being drawn…"}</small></figcaption>
   </figure>`;

@@ -26,12 +26,13 @@ export function seen(text) {
   const look = parseMetrics(text, (name) => /^(ganserve_(images_total|infer_seconds)|process_start_time)/.test(name));
   const nothing = new Map();
   const totals = (name) => increase(nothing, look, name, ({ model }) => model);
-  const [images, counts, sums] = ["images_total", "infer_seconds_count", "infer_seconds_sum"].map((name) => totals(`ganserve_${name}`));
+  const [images, sums] = [totals("ganserve_images_total"), totals("ganserve_infer_seconds_sum")];
   const models = new Map();
-  for (const [model, batches] of counts) {
+  for (const [model, batches] of totals("ganserve_infer_seconds_count")) {
     if (!batches) continue;
-    const buckets = increase(nothing, look, "ganserve_infer_seconds_bucket", (labels) => (labels.model === model ? labels.le : null));
-    models.set(model, { images: images.get(model) ?? 0, batches, p50: quantile(0.5, buckets), mean: sums.get(model) / batches });
+    const bound = (labels) => (labels.model === model ? labels.le : null);
+    const p50 = quantile(0.5, increase(nothing, look, "ganserve_infer_seconds_bucket", bound));
+    models.set(model, { images: images.get(model) ?? 0, batches, p50, mean: sums.get(model) / batches });
   }
   const began = look.get("process_start_time_seconds")?.[0]?.value;
   return { since: began ? new Date(began * 1000) : null, models };
@@ -93,9 +94,11 @@ async function callOf(api, card, images, signal) {
     const call = (place) => {
       const first = FIRST_SEED + place * images;
       const seeds = Array.from({ length: images }, (_, n) => first + n);
-      return api.blob("v1/generate", { ...options, json: { model: card.name, seeds, format: "png", ...label }, accept: "application/json" });
+      const json = { model: card.name, seeds, format: "png", ...label };
+      return api.blob("v1/generate", { ...options, json, accept: "application/json" });
     };
-    return { what: images === 1 ? `one picture of ${side}×${side}` : `${images} pictures of ${side}×${side} in one call`, call };
+    const what = images === 1 ? `one picture of ${side}×${side}` : `${images} pictures of ${side}×${side} at once`;
+    return { what, call };
   }
   const side = card.kind === "upscaler" ? UPSCALED_SIDE : card.resolution;
   const drawing = await sketch(side);

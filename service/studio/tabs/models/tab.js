@@ -1,17 +1,14 @@
 import { notice } from "../../components/notice.js";
 import { BlobUrls } from "../../core/files.js";
-import { html, nothing, ref, repeat } from "../../core/lit.js";
+import { html, nothing, ref } from "../../core/lit.js";
 import { Problem, isAbort } from "../../core/problem.js";
 import { Tab } from "../../core/tab.js";
-import { counted } from "../../core/text.js";
-import { modelCard } from "./card.js";
 import { Control } from "./control.js";
-import { controls, loadByName } from "./control-buttons.js";
+import { controls } from "./control-buttons.js";
 import { details } from "./details.js";
+import { list } from "./list.js";
 import { Samples } from "./samples.js";
 import { measure, seen } from "./speed.js";
-
-const KINDS = { "": "All", generator: "Generators", translator: "Translators", upscaler: "Upscalers" };
 
 /** What was timed, by digest; kept while the page is. */
 const timings = new Map();
@@ -100,37 +97,19 @@ export default class extends Tab {
   }
 
   #missing(name) {
-    const problem = new Problem({ type: "/problems/model-not-found", title: `There is no model “${name}” now`, detail: "" });
+    const problem = new Problem({ type: "/problems/model-not-found", title: `There is no model “${name}” now` });
     return html`<h1>Models</h1>${notice(problem)}<p><a href="#models">All models</a></p>`;
   }
 
   #list() {
     const { params } = this.view;
-    const kind = params.get("kind") ?? "";
-    const text = params.get("q") ?? "";
-    const fits = (card) => `${card.name} ${card.title ?? ""} ${card.family ?? ""} ${card.licence ?? ""}`.toLowerCase().includes(text.trim().toLowerCase());
-    const found = this.#all.filter(fits);
-    const shown = found.filter((card) => !kind || card.kind === kind);
+    const [kind, text] = [params.get("kind") ?? "", params.get("q") ?? ""];
     const filter = (values) => {
       this.view.replace({ kind, q: text, ...values });
       this.update();
     };
-    return html`<div class="row head"><h1>Models</h1>
-      <div class="row filters" role="search" aria-label="Models">
-        <div class="row kinds" role="group" aria-label="Kind">
-          ${Object.entries(KINDS).map(
-            ([id, title]) => html`<button type="button" data-kind=${id} aria-pressed=${id === kind} @click=${() => filter({ kind: id })}>
-              ${title} <span class="count">${found.filter((card) => !id || card.kind === id).length}</span></button>`,
-          )}
-        </div>
-        <input id="search" type="search" placeholder="Name, title, family or licence" aria-label="Search the models" .value=${text}
-          @input=${(event) => filter({ q: event.target.value })}>
-        ${loadByName(this.#control)}
-      </div></div>
-      ${this.#control.key && !this.#control.allowed ? html`<p><small id="not-admin">${this.#control.refusal}</small></p>` : nothing}
-      <p class="unseen" role="status">${counted(shown.length, "model")}</p>
-      ${shown.length ? nothing : html`<p class="empty">${this.#all.length ? "No model is like that." : "This server has no model ready."}</p>`}
-      <div class="model-cards">${repeat(shown, (card) => card.name, (card) => modelCard(card, this.#contextOf(card)))}</div>`;
+    const contextOf = (card) => this.#contextOf(card);
+    return list({ all: this.#all, kind, text, filter, control: this.#control, contextOf });
   }
 
   #contextOf(card) {

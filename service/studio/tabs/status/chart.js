@@ -5,6 +5,9 @@ import { counted } from "../../core/text.js";
 
 const [WIDTH, HEIGHT] = [600, 120];
 const MOST_LINES = 5;
+// Of the table: one in ten seconds.
+const ROW_EVERY = 5;
+const MOST_ROWS = 30;
 
 /**
  * @param {object} options
@@ -35,12 +38,17 @@ export function chart({ measure, points, series, from, to, pointed, point, count
     <div class="plot" @pointermove=${moved} @pointerleave=${() => point(null)}>
       <span class="ceiling" aria-hidden="true">${measure.format(top)}</span>
       <svg viewBox="0 0 ${WIDTH} ${HEIGHT}" preserveAspectRatio="none" role="img" aria-label=${spoken(measure, lines)}>
-        ${gapsOf(points).map(([begin, end]) => svg`<rect class="gap" x=${x(begin)} y="0" width=${Math.max(2, x(end) - x(begin))} height=${HEIGHT}></rect>`)}
+        ${gapsOf(points).map(([begin, end]) => {
+          const width = Math.max(2, x(end) - x(begin));
+          return svg`<rect class="gap" x=${x(begin)} y="0" width=${width} height=${HEIGHT}></rect>`;
+        })}
         <line class="grid" x1="0" x2=${WIDTH} y1="1" y2="1"></line>
         <line class="grid" x1="0" x2=${WIDTH} y1=${HEIGHT / 2} y2=${HEIGHT / 2}></line>
         <line class="axis" x1="0" x2=${WIDTH} y1=${HEIGHT - 1} y2=${HEIGHT - 1}></line>
-        ${lines.map(({ values, look }) => svg`<path class="line look-${look}" d=${pathOf(points, values, x, top)}></path>`)}
-        ${pointed !== null && points[at] ? svg`<line class="pointed" x1=${x(points[at].at)} x2=${x(points[at].at)} y1="0" y2=${HEIGHT}></line>` : nothing}
+        ${lines.map(
+          ({ values, look }) => svg`<path class="line look-${look}" d=${pathOf(points, values, x, top)}></path>`,
+        )}
+        ${pointed !== null && points[at] ? mark(x(points[at].at)) : nothing}
       </svg>
       <p class="times" aria-hidden="true"><span>${Math.round((to - from) / 60_000)} min ago</span><span>now</span></p>
     </div>
@@ -51,6 +59,8 @@ export function chart({ measure, points, series, from, to, pointed, point, count
     </details>
   </section>`;
 }
+
+const mark = (x) => svg`<line class="pointed" x1=${x} x2=${x} y1="0" y2=${HEIGHT}></line>`;
 
 /** The lines to draw: those with the most where there are too many. */
 function linesOf(measure, points, series) {
@@ -74,7 +84,8 @@ function legend(measure, lines, at) {
   return html`<ul class="legend">
     ${lines.map(
       ({ name, look, values }) => html`<li data-series=${name}>
-        <svg viewBox="0 0 24 8" width="24" height="8" aria-hidden="true"><path class="line look-${look}" d="M1 4H23"></path></svg>
+        <svg viewBox="0 0 24 8" width="24" height="8" aria-hidden="true">
+          <path class="line look-${look}" d="M1 4H23"></path></svg>
         <span class="name">${name}</span> <b>${shown(measure, values[at])}</b>
       </li>`,
     )}
@@ -82,15 +93,18 @@ function legend(measure, lines, at) {
 }
 
 function table(measure, points, lines) {
-  const rows = points.map((point, place) => ({ point, place })).filter(({ place }) => (points.length - 1 - place) % 5 === 0);
+  const all = points.map((point, place) => ({ point, place })).reverse();
+  const rows = all.filter((_, place) => place % ROW_EVERY === 0).slice(0, MOST_ROWS);
   return html`<div class="scroll" tabindex="0" role="region" aria-label=${`${measure.title} as a table`}>
     <table>
       <thead><tr><th scope="col">Time</th>${lines.map(({ name }) => html`<th scope="col">${name}</th>`)}</tr></thead>
       <tbody>
-        ${rows.reverse().slice(0, 30).map(
+        ${rows.map(
           ({ point, place }) => html`<tr>
             <th scope="row">${new Date(point.at).toLocaleTimeString()}</th>
-            ${point.gap ? html`<td colspan=${Math.max(1, lines.length)}>${point.gap}</td>` : lines.map(({ values }) => html`<td>${shown(measure, values[place])}</td>`)}
+            ${point.gap
+              ? html`<td colspan=${Math.max(1, lines.length)}>${point.gap}</td>`
+              : lines.map(({ values }) => html`<td>${shown(measure, values[place])}</td>`)}
           </tr>`,
         )}
       </tbody>

@@ -6,7 +6,7 @@
 import { bytes, duration, number } from "../../core/text.js";
 import { increaseOver, quantile } from "./increase.js";
 
-/** Operations that are no service to clients: probes, pages, and what operators do; as the objectives leave them out. */
+/** Operations that are no service to clients, as the objectives leave them out: probes, pages, what operators do. */
 export const NOT_SERVED =
   "healthz|readyz|metrics|docs|studio|studio-file|problem|problems|load|unload".split("|");
 

@@ -10,8 +10,10 @@ import { counted, duration, number } from "../../core/text.js";
  * @param {string} options.asked when that was
  */
 export function standing({ readiness, look, asked }) {
+  const state = readiness === null ? "…" : readiness.ready ? "Ready" : "Not ready";
+  const more = [readiness?.text, asked].filter(Boolean).join(" · ");
   return html`<dl class="standing">
-    ${tile("readiness", "Server", readiness === null ? "…" : readiness.ready ? "Ready" : "Not ready", readiness?.ready, [readiness?.text, asked].filter(Boolean).join(" · "))}
+    ${tile("readiness", "Server", state, readiness?.ready, more)}
     ${look ? told(look) : nothing}
   </dl>`;
 }
@@ -47,8 +49,9 @@ function jobs(look) {
   if (database !== 1) return tile("workers", "Workers", "Unknown", false, "the database of jobs does not answer");
   const by = Object.fromEntries((look.get("ganserve_workers") ?? []).map(({ labels, value }) => [labels.state, value]));
   const open = (look.get("ganserve_jobs_open") ?? []).reduce((sum, { value }) => sum + value, 0);
-  const more = ["draining", "lost"].filter((state) => by[state]).map((state) => `${by[state]} ${state}`);
-  return tile("workers", "Workers", number(by.running ?? 0), by.running > 0, [...more, `${counted(open, "open job")}`].join(", "));
+  const others = ["draining", "lost"].filter((state) => by[state]).map((state) => `${by[state]} ${state}`);
+  const more = [...others, counted(open, "open job")].join(", ");
+  return tile("workers", "Workers", number(by.running ?? 0), by.running > 0, more);
 }
 
 /** A fact: `good` is null where it is neither good nor bad. */
@@ -56,6 +59,7 @@ function tile(id, title, value, good, more) {
   const mark = good === true ? "good" : good === false ? "bad" : "";
   return html`<div id=${`standing-${id}`} class=${mark}>
     <dt>${title}</dt>
-    <dd><b>${good === false ? html`<span aria-hidden="true">▲ </span>` : nothing}${value}</b>${more ? html` <small>${more}</small>` : nothing}</dd>
+    <dd><b>${good === false ? html`<span aria-hidden="true">▲ </span>` : nothing}${value}</b>
+      ${more ? html`<small>${more}</small>` : nothing}</dd>
   </div>`;
 }

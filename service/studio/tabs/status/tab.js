@@ -105,11 +105,12 @@ export default class extends Tab {
   }
 
   template() {
+    const choices = SPANS.map((value) => ({ value, text: `${value} min` }));
     return html`<div class="row head">
         <h1>Status</h1>
         <p class="row asking">
-          ${choice({ id: "span", label: "Shown", value: this.#span, choices: SPANS.map((value) => ({ value, text: `${value} min` })), change: (span) => this.#show(span) })}
-          <button type="button" id="pause" aria-pressed=${this.#paused} @click=${() => this.#pause()}>${this.#paused ? "Go on" : "Pause"}</button>
+          ${choice({ id: "span", label: "Shown", value: this.#span, choices, change: (span) => this.#show(span) })}
+          <button type="button" id="pause" @click=${() => this.#pause()}>${this.#paused ? "Go on" : "Pause"}</button>
         </p>
       </div>
       ${standing({ readiness: this.#readiness, look: history.latest, asked: this.#asked() })}
@@ -132,7 +133,8 @@ export default class extends Tab {
   }
 
   #silent() {
-    return html`<p class="notice bad" id="silent" role="status"><strong>${this.#missed.title}.</strong> ${this.#missed.detail}
+    return html`<p class="notice bad" id="silent" role="status">
+      <strong>${this.#missed.title}.</strong> ${this.#missed.detail}
       The charts have a gap until it answers.</p>`;
   }
 
