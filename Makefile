@@ -126,10 +126,10 @@ $(BIN)/python:
 # A stamp is written only after a complete install, so an interrupted one is taken up again.
 $(VENV)/.serve: $(BIN)/python pyproject.toml constraints.txt
 	@echo "Installing the service (once)…"
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[serve,cpu,video]'
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[serve,cpu,mnn,video]'
 	@touch $@
 
 $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
 	@echo "Installing service, training and test tools (once)…"
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[serve,cpu,video,c2pa,tracing,train,dev]'
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[serve,cpu,mnn,video,c2pa,tracing,train,dev]'
 	@touch $@ $(VENV)/.serve

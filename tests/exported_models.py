@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,17 @@ def lively(network: Any) -> Any:
 
 
 def write_exported_models(repository: Path) -> Path:
-    """Exports all four, each to both formats: `tiny` and `tiny-torchscript`, and so on."""
+    """Exports all four, each to both formats: `tiny` and `tiny-torchscript`, and so on; images to MNN too."""
+    images = [
+        (
+            Deployable("sketch", "Sketches", tiny_translator(), card={"size_multiple": 8, "min_size": 8}),
+            {"name": "sketch", "kind": "translator"},
+        ),
+        (
+            Deployable("larger", "Larger photos", tiny_upscaler(), card={"scale": 3}),
+            {"name": "larger", "kind": "upscaler"},
+        ),
+    ]
     export_deployables(
         [
             (
@@ -71,18 +82,13 @@ def write_exported_models(repository: Path) -> Path:
                 {"name": "tiny", "kind": "generator", "title": "Größe ×2", "classes": CLASSES},
             ),
             (Deployable("digits", "Digits", tiny_dcgan()), {"name": "digits", "kind": "generator"}),
-            (
-                Deployable("sketch", "Sketches", tiny_translator(), card={"size_multiple": 8, "min_size": 8}),
-                {"name": "sketch", "kind": "translator"},
-            ),
-            (
-                Deployable("larger", "Larger photos", tiny_upscaler(), card={"scale": 3}),
-                {"name": "larger", "kind": "upscaler"},
-            ),
+            *images,
         ],
         repository,
         formats=("onnx", "torchscript"),
     )
+    named = [(replace(each, name=f"{each.name}-mnn"), card) for each, card in images]
+    export_deployables(named, repository, formats=("mnn",))
     return repository
 
 

@@ -289,8 +289,12 @@ def export(
     run: RunDir,
     repository: Annotated[Path, typer.Option(help="Triton's model repository.")] = Path("model_repository"),
     file_format: Annotated[
-        Literal["onnx", "torchscript", "both"],
-        typer.Option("--format", help="What the graphs are written as."),
+        Literal["onnx", "torchscript", "both", "mnn"],
+        typer.Option(
+            "--format",
+            help="What the graphs are written as; both is the first two, mnn is for upscalers and "
+            "translators on a CPU and needs ganserve[mnn].",
+        ),
     ] = "onnx",
     data: DataDir = Path("data"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace models of this name.")] = False,

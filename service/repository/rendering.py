@@ -19,7 +19,7 @@ from service.repository.config_text import (
     read_config,
     write_config,
 )
-from service.repository.profiles import GPU_SLOTS, VERSIONS_KEPT, ModelSettings, Profile
+from service.repository.profiles import GPU_SLOTS, PROFILES, VERSIONS_KEPT, ModelSettings, Profile
 
 SLOT: Final = "gpu_slots"
 """The resource of the rate limiter that executions on a GPU take."""
@@ -78,7 +78,9 @@ def render_config(
         RepositoryError: If its card does not say what it is.
     """
     card = card_of(config, where)
-    settings = profile.parts[part_of(card, where)]
+    # MNN computes on the CPU, whatever the machine has.
+    parts = (PROFILES["cpu"] if config.backend == "mnn" else profile).parts
+    settings = parts[part_of(card, where)]
     new = model_config_pb2.ModelConfig()
     new.CopyFrom(config)
     new.max_batch_size = _batch_size(config, settings)

@@ -23,7 +23,11 @@ LAST: Final = "last_version"
 """Parameter with the highest version number ever given: none is given twice, since Triton's response cache
 outlives a reload and tells versions apart by their numbers alone."""
 
-_MODEL_FILES: Final = {"onnxruntime": "model.onnx", "pytorch": "model.pt"}
+_MODEL_FILES: Final = {
+    "onnxruntime": "model.onnx",
+    "pytorch": "model.pt",
+    "mnn": "model.mnn",
+}
 _COMMENT: Final = "Written by `ganserve repository`; publish, withdraw and render change it."
 
 

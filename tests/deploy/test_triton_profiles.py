@@ -250,3 +250,14 @@ def test_commands(tmp_path: Path) -> None:
     assert printed != run(app, flags).output  # a key that nobody knows
     assert "triton-operator=k3y\n" in run(app, flags, env={"TRITON_OPERATOR_KEY": "k3y"}).output
     assert run(app, [*flags, "--reasons"]).output == flags_file("gpu")
+
+
+def test_models_of_mnn_stay_on_the_cpu(tmp_path: Path) -> None:
+    """Whatever the machine has: the profile of GPUs asks for them and for accelerators of ONNX Runtime."""
+    config = read_config(SHIPPED_MODELS / "photo-x4" / CONFIG)
+    config.backend = "mnn"
+    of_mnn = render_config(config, PROFILES["gpu"], tmp_path)
+    assert [group.kind for group in of_mnn.instance_group] == [Group.KIND_CPU]
+    assert not of_mnn.HasField("optimization")
+    config.backend = "onnxruntime"
+    assert render_config(config, PROFILES["gpu"], tmp_path).instance_group[0].kind == Group.KIND_GPU

@@ -21,6 +21,7 @@ from tests.triton_process import TritonProcess
 GENERATORS = ["tiny", "tiny-torchscript", "digits"]
 SERVED = {"tiny": "generator", "tiny-torchscript": "generator", "digits": "generator"}
 SERVED |= {"sketch": "translator", "sketch-torchscript": "translator", "larger": "upscaler"}
+SERVED |= {"sketch-mnn": "translator", "larger-mnn": "upscaler"}
 
 
 @pytest.fixture(scope="module")
@@ -102,30 +103,34 @@ def test_noise_changes_nothing_where_there_is_none(http: httpx.Client) -> None:
         np.testing.assert_array_equal(pixels(http, "digits", seeds=[0, 1], noise=noise), plain)
 
 
-@pytest.mark.parametrize(("model", "scale"), [("sketch", 1), ("sketch-torchscript", 1), ("larger", 3)])
+@pytest.mark.parametrize(
+    ("model", "scale"),
+    [("sketch", 1), ("sketch-torchscript", 1), ("sketch-mnn", 1), ("larger", 3), ("larger-mnn", 3)],
+)
 def test_images_of_any_size(triton: TritonProcess, exported_repository: Path, model: str, scale: int) -> None:
-    onnx = exported_repository / model.removesuffix("-torchscript") / "1" / "model.onnx"
-    session = ort.InferenceSession(onnx)
+    name, _, other = model.partition("-")
+    session = ort.InferenceSession(exported_repository / name / "1" / "model.onnx")
     for n, height, width in ((1, 16, 16), (3, 23, 40), (8, 1, 9)):
         images = np.random.RandomState(n).randint(0, 256, (n, height, width, 3), dtype=np.uint8)
         served = translate(triton, model, images)
         assert served.shape == (n, height * scale, width * scale, 3)
         expected = session.run(["images"], {"source": images})[0]
-        assert np.abs(served.astype(int) - expected).max() <= (1 if "torchscript" in model else 0)
+        assert np.abs(served.astype(int) - expected).max() <= (1 if other else 0)
 
 
-def test_without_pytorch_other_models_serve_on(
+def test_without_pytorch_and_mnn_other_models_serve_on(
     tmp_path: Path, exported_repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     repository = tmp_path / "models"
-    for model in ("larger", "larger-torchscript"):
+    for model in ("larger", "larger-torchscript", "larger-mnn"):
         shutil.copytree(exported_repository / model, repository / model)
     make_environment: Callable[[Path], None] = tritonserver._make_environment
 
     def without_torch(path: Path) -> None:
         make_environment(path)
         (packages,) = path.glob("lib/*/site-packages")
-        (packages / "torch.py").write_text("raise ImportError('hidden by a test')")
+        for hidden in ("torch", "MNN"):
+            (packages / f"{hidden}.py").write_text("raise ImportError('hidden by a test')")
 
     monkeypatch.setattr(tritonserver, "_make_environment", without_torch)
     process = TritonProcess(repository, tmp_path / "log").start()
@@ -136,3 +141,5 @@ def test_without_pytorch_other_models_serve_on(
     assert index["larger"]["state"] == "READY"
     assert index["larger-torchscript"]["state"] != "READY"
     assert "PyTorch is not installed" in index["larger-torchscript"]["reason"]
+    assert index["larger-mnn"]["state"] != "READY"
+    assert "install ganserve[mnn]" in index["larger-mnn"]["reason"]

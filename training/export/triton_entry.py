@@ -1,4 +1,4 @@
-"""Entries of Triton's model repository: `<model>/config.pbtxt` and `<model>/<version>/model.{onnx,pt}`."""
+"""Entries of Triton's model repository: `<model>/config.pbtxt` and the model file in `<model>/<version>/`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from typing import Any, Literal
 
 from training.errors import GantrainError
 
-Format = Literal["onnx", "torchscript"]
+Format = Literal["onnx", "torchscript", "mnn"]
 BACKENDS: dict[Format, tuple[str, str]] = {
     "onnx": ("onnxruntime", "model.onnx"),
     "torchscript": ("pytorch", "model.pt"),
+    "mnn": ("mnn", "model.mnn"),
 }
 """Triton's backend for each format, and the name it gives the model file."""
 QUEUEING = """\
@@ -88,7 +89,7 @@ name: "{entry.name}"
 backend: "{BACKENDS[entry.format][0]}"
 max_batch_size: {entry.max_batch_size}
 {_tensors("input", entry.inputs)}{_tensors("output", entry.outputs)}\
-instance_group {{ count: 1 kind: KIND_AUTO }}
+instance_group {{ count: 1 kind: {"KIND_CPU" if entry.format == "mnn" else "KIND_AUTO"} }}
 {QUEUEING}\
 {_warmup(entry.inputs, 1)}{_warmup(entry.inputs, entry.max_batch_size)}\
 parameters {{ key: "card" value {{ string_value: {card} }} }}

@@ -13,6 +13,8 @@ import typer
 from training.terminal import clear_errors, console, printable
 
 if TYPE_CHECKING:
+    from training.export.triton_entry import Format
+    from training.families.base import Kind
     from training.importers.base import Recognised, StoredFile
     from training.importers.importing import ImportReport
     from training.importers.licences import Licence
@@ -67,9 +69,13 @@ def import_(
     ] = None,
     repository: Annotated[Path, typer.Option(help="Triton's model repository.")] = Path("model_repository"),
     file_format: Annotated[
-        Literal["onnx", "torchscript", "both"],
-        typer.Option("--format", help="What the graphs are written as."),
-    ] = "onnx",
+        Literal["auto", "onnx", "torchscript", "both", "mnn"],
+        typer.Option(
+            "--format",
+            help="What the graphs are written as; both is ONNX and TorchScript, mnn is for upscalers and "
+            "translators on a CPU, auto is mnn for upscalers where ganserve[mnn] is installed, else onnx.",
+        ),
+    ] = "auto",
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Folder of the report and the picture; imports/<name> if not given."),
@@ -83,6 +89,8 @@ def import_(
     · gantrain import RealESRGAN_x4plus.pth --name photo-real-x4
     """
     with clear_errors():
+        from training.export.onnx_graph import ExportError
+        from training.export.parity import ParityError
         from training.importers.importing import check_name, import_weights, name_from
 
         name = name_from(file) if name is None else name
@@ -90,21 +98,51 @@ def import_(
         stored, recognised = _look(file, part)
         console.print(printable(f"{file.name} is a {recognised.title} ({recognised.format})"), markup=False)
         terms = _terms(stored, licence, licence_url, commercial_use)
+        formats = _formats(file_format, recognised.kind)
         with console.status("importing…") as status:
-            report = import_weights(
-                stored,
-                recognised,
-                terms,
-                repository,
-                name=name,
-                title=title,
-                variant=variant,
-                formats=("onnx", "torchscript") if file_format == "both" else (file_format,),
-                overwrite=overwrite,
-                out=out or Path("imports") / name,
-                progress=lambda text: status.update(f"{text}…"),
-            )
+
+            def written_as(formats: tuple[Format, ...]) -> ImportReport:
+                return import_weights(
+                    stored,
+                    recognised,
+                    terms,
+                    repository,
+                    name=name,
+                    title=title,
+                    variant=variant,
+                    formats=formats,
+                    overwrite=overwrite,
+                    out=out or Path("imports") / name,
+                    progress=lambda text: status.update(f"{text}…"),
+                )
+
+            try:
+                report = written_as(formats)
+            except (ExportError, ParityError) as error:
+                if file_format != "auto" or formats == ("onnx",):
+                    raise
+                console.print(printable(f"MNN will not do ({error}), so it is written to ONNX"), markup=False)
+                report = written_as(("onnx",))
     _print_report(report, out or Path("imports") / name)
+
+
+def _formats(chosen: Literal["auto", "onnx", "torchscript", "both", "mnn"], kind: Kind) -> tuple[Format, ...]:
+    """What is written; of a choice that was left to us it is said."""
+    if chosen == "both":
+        return ("onnx", "torchscript")
+    if chosen != "auto":
+        return (chosen,)
+    from training.export.mnn_graph import mnn_is_installed
+
+    if kind != "upscaler" or not mnn_is_installed():
+        return ("onnx",)
+    console.print(
+        "it is written for MNN, which computes upscalers on a CPU in less time than ONNX Runtime; "
+        "for a GPU, or a Triton of your own, add --format onnx",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return ("mnn",)
 
 
 def inspect(
