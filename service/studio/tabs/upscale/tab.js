@@ -77,7 +77,7 @@ export default class extends Tab {
     const params = this.view.params;
     this.settings = this.models.length ? settingsOf(params, this.models) : null;
     const zoom = Number(params.get("zoom"));
-    const [x, y] = (params.get("at") ?? "").split(",").map(Number);
+    const [x, y] = (params.get("at") ?? "0.5,0.5").split(",").map(Number);
     const divider = params.has("divider") ? Number(params.get("divider")) : 0.5;
     this.comparison.look({
       zoom: zoom > 0 && zoom <= 32 ? zoom : "fit",
