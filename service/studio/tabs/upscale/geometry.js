@@ -24,7 +24,13 @@ export function scaleOf(zoom, size, stage) {
  * @param {{zoom: number|"fit", x: number, y: number}} view x and y: what is in the middle, as fractions of the picture
  * @returns {{x: number, y: number, width: number, height: number, scale: number}}
  */
-export function boxOf(size, stage, { zoom, x, y }) {
+export function boxOf(size, stage, view) {
+  const box = exactBox(size, stage, view);
+  return { ...box, x: Math.round(box.x), y: Math.round(box.y) };
+}
+
+/** The same between pixels of the screen: of many small movements none is lost. */
+function exactBox(size, stage, { zoom, x, y }) {
   const scale = scaleOf(zoom, size, stage);
   const width = size.width * scale;
   const height = size.height * scale;
@@ -45,7 +51,7 @@ export function seen(box, stage) {
 
 /** The view in which the picture lies elsewhere by so much. */
 export function moved(size, stage, view, dx, dy) {
-  const box = boxOf(size, stage, view);
+  const box = exactBox(size, stage, view);
   return {
     ...view,
     x: middle(box.x + dx, box.width, stage.width),
@@ -55,7 +61,7 @@ export function moved(size, stage, view, dx, dy) {
 
 /** The view at another scale in which the point of the picture that is at `point` of the stage stays there. */
 export function zoomed(size, stage, view, zoom, point) {
-  const box = boxOf(size, stage, view);
+  const box = exactBox(size, stage, view);
   const scale = scaleOf(zoom, size, stage);
   const across = (point.x - box.x) / box.width;
   const down = (point.y - box.y) / box.height;
@@ -69,8 +75,8 @@ export function zoomed(size, stage, view, zoom, point) {
 }
 
 function placed(at, length, room) {
-  if (length <= room) return Math.round((room - length) / 2);
-  return Math.round(Math.min(0, Math.max(room - length, room / 2 - at * length)));
+  if (length <= room) return (room - length) / 2;
+  return Math.min(0, Math.max(room - length, room / 2 - at * length));
 }
 
 function middle(start, length, room) {
