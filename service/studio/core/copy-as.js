@@ -37,6 +37,11 @@ export function curlOf({ path, json, form, accept, headers, method, save, key })
   return words.join(" ");
 }
 
+/** A file as a field of curl's `-F`; what has a meaning there is quoted. */
+export function fileOfForm(name) {
+  return /[;,"\\]/.test(name) ? `@"${name.replace(/["\\]/g, "\\$&")}"` : `@${name}`;
+}
+
 /**
  * A command of the command line.
  *

@@ -1,6 +1,6 @@
 /** What can be chosen for an enlargement: read from the URL, written to it, to the call and to commands. */
 
-import { curlOf, cliOf, python, pythonArguments } from "../../core/copy-as.js";
+import { cliOf, curlOf, fileOfForm, python, pythonArguments } from "../../core/copy-as.js";
 
 export const FORMATS = ["png", "jpeg", "webp"];
 const COLOUR = /^#[0-9a-f]{6}$/i;
@@ -71,7 +71,7 @@ export function fieldsOf({ model, scale, format, quality, background, frame, kee
  */
 export function commandsOf(settings, name, result, { url, key }) {
   const { model, scale, format, quality, background, frame, keepExif } = settings;
-  const file = /[;,"\\]/.test(name) ? `@"${name.replace(/["\\]/g, "\\$&")}"` : `@${name}`; // as curl reads it
+  const image = fileOfForm(name);
   const named = pythonArguments({
     scale,
     background: background ?? undefined,
@@ -86,8 +86,7 @@ export function commandsOf(settings, name, result, { url, key }) {
   if (frame !== null) words.push("--frame", frame);
   if (keepExif) words.push("--keep-exif");
   return {
-    curl: () =>
-      curlOf({ path: "v1/super-resolution", form: { ...fieldsOf(settings), image: file }, save: result, key }),
+    curl: () => curlOf({ path: "v1/super-resolution", form: { ...fieldsOf(settings), image }, save: result, key }),
     Python: () =>
       [
         "from service.client import Client",
