@@ -1,4 +1,4 @@
-"""The Verify tab: files of the API, one with a changed pixel, one of strangers; and what is done about them."""
+"""The Verify tab: files of the API, one with a changed pixel, one of strangers, and what to do with them."""
 
 from __future__ import annotations
 

@@ -147,7 +147,9 @@ export default class extends Tab {
   #show() {
     if (this.settings === null) return;
     const size = this.result?.about ?? enlargedSize(this.before ?? { width: 1, height: 1 }, this.settings.scale);
-    this.comparison.show(this.before, this.after, size);
+    // What the browser shows of a file with several frames is its first.
+    const before = this.after && this.result.settings.frame ? null : this.before;
+    this.comparison.show(before, this.after, size);
   }
 
   /** Has it enlarged; what was under way is called off. */

@@ -54,7 +54,7 @@ export function headline({ verdict, pixels, reproduced, c2pa, model }) {
 export function findings(report) {
   return [
     { name: "Recorded pixels", ...recorded(report) },
-    { name: "Made again", ...madeAgain(report.reproduced) },
+    { name: "Made again", ...madeAgain(report) },
     { name: "Signature", ...signature(report.c2pa) },
   ];
 }
@@ -69,8 +69,9 @@ function recorded({ found, pixels, image }) {
   return { state: "unknown", text: `A lossy ${image.format} never has the very pixels that were recorded.` };
 }
 
-function madeAgain({ performed, match, max_difference: most, psnr, different_frames: frames, reason }) {
-  if (!performed) return { state: "unknown", text: reason ?? "It was not made again." };
+function madeAgain({ found, recipe, model, reproduced }) {
+  const { performed, match, max_difference: most, psnr, different_frames: frames, reason } = reproduced;
+  if (!performed) return { state: "unknown", text: reason ?? notMade(found, recipe, model) };
   if (match === "exact") return { state: "yes", text: "Every pixel is the same." };
   const by = [
     most === null ? "" : `by up to ${most} of 255 levels`,
@@ -80,6 +81,12 @@ function madeAgain({ performed, match, max_difference: most, psnr, different_fra
   const how = by.length ? ` (${by.join(", ")})` : "";
   if (match === "close") return { state: "yes", text: `No more differs than compression or rounding explains${how}.` };
   return { state: "no", text: `It is another picture${how}.` };
+}
+
+function notMade(found, recipe, model) {
+  if (!found) return "There is no recipe to make it from.";
+  if (!model?.same_digest) return "The model is not served here with the weights that made it.";
+  return "source_sha256" in recipe ? "That takes the picture it was made of." : "Not done yet.";
 }
 
 function signature(c2pa) {
