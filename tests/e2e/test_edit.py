@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
+from tests.e2e.pictures import decoded, made, wait_pixels
 from tests.e2e.studio_page import StudioPage
 from tests.jobs_service import JobsService
 
@@ -96,7 +94,7 @@ def test_what_is_on_screen_is_kept_downloaded_and_copied(
     expected = made(service, model="emoji", seeds=[5], label=label, edits=edits)
     wait_pixels(studio, AFTER, expected)
     name, data = studio.downloaded("#download")
-    assert (name, same(decoded(data), expected)) == (
+    assert (name, np.array_equal(decoded(data), expected)) == (
         "emoji-seed0005-direction-01-1.5-direction-03+2.png",
         True,
     )
@@ -107,7 +105,7 @@ def test_what_is_on_screen_is_kept_downloaded_and_copied(
         (folder := tmp_path / command).mkdir()
         studio.run_command(command, folder)
         [file] = folder.iterdir()
-        assert same(decoded(file.read_bytes()), expected), command
+        assert np.array_equal(decoded(file.read_bytes()), expected), command
 
 
 def test_a_mixture_is_edited_as_a_seed_is(studio: StudioPage, service: JobsService, tmp_path: Path) -> None:
@@ -131,42 +129,3 @@ def test_a_mixture_is_edited_as_a_seed_is(studio: StudioPage, service: JobsServi
     studio.run_command("Python", tmp_path)
     [file] = tmp_path.iterdir()
     wait_pixels(studio, AFTER, decoded(file.read_bytes()))
-
-
-def made(service: JobsService, **body: Any) -> NDArray[np.uint8]:
-    """The picture as the API makes it."""
-    with service.client() as client:
-        answer = client.post(
-            "/v1/generate", json={"model": "terrain", **body}, headers={"accept": "image/png"}
-        )
-    assert answer.status_code == 200, answer.text
-    return decoded(answer.content)
-
-
-def decoded(data: bytes) -> NDArray[np.uint8]:
-    """uint8 [height, width, 3]."""
-    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
-
-
-def same(one: NDArray[np.uint8], other: NDArray[np.uint8], tolerance: int = 0) -> bool:
-    return one.shape == other.shape and int(np.abs(one.astype(int) - other).max()) <= tolerance
-
-
-def wait_pixels(studio: StudioPage, selector: str, expected: NDArray[np.uint8], tolerance: int = 0) -> None:
-    """Returns once the page shows exactly these pixels."""
-    page: Page = studio.page
-    page.wait_for_function(
-        """async ([selector, expected, tolerance]) => {
-          const shown = document.querySelector(selector);
-          if (!shown?.complete || !shown.naturalWidth) return false;
-          await shown.decode().catch(() => {});
-          const canvas = document.createElement("canvas");
-          [canvas.width, canvas.height] = [shown.naturalWidth, shown.naturalHeight];
-          const area = canvas.getContext("2d", { colorSpace: "srgb" });
-          area.drawImage(shown, 0, 0);
-          const rgb = area.getImageData(0, 0, canvas.width, canvas.height).data.filter((_, n) => n % 4 !== 3);
-          const near = (value, n) => Math.abs(value - expected[n]) <= tolerance;
-          return rgb.length === expected.length && rgb.every(near);
-        }""",
-        arg=[selector, expected.ravel().tolist(), tolerance],
-    )

@@ -19,7 +19,8 @@ const MOST = 200;
  * @property {number} [rotation] likewise
  * @property {number[]} [translation] likewise
  * @property {string} [title] what a screen reader calls it; of a mixture "3 × 7", say
- * @property {number[][]} [ws] of what no seed makes, as a mixture
+ * @property {string} [ws] of what no seed makes, as a mixture: in base64, as `POST /v1/latents` returns them
+ * @property {string} [mixture] what was crossed, so that Mix knows it again
  */
 
 /** Events: `change`. */
