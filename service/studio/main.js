@@ -53,7 +53,10 @@ class Frame {
   constructor() {
     this.studio = new Studio();
     const { api, connection } = this.studio;
-    addEventListener("hashchange", () => this.open());
+    addEventListener("hashchange", ({ oldURL }) => {
+      this.#leave(new URL(oldURL).hash); // by a link within a tab, too
+      this.open();
+    });
     api.addEventListener("key", () => {
       this.#drawTools();
       this.#beginAgain();
@@ -141,8 +144,11 @@ class Frame {
     if (event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
     if (this.#tab?.view.tab === id) return;
-    if (this.#tab) this.#left.set(this.#tab.view.tab, location.hash);
     location.hash = this.#left.get(id) ?? `#${id}`;
+  }
+
+  #leave(hash) {
+    if (this.#tab && readView(hash).tab === this.#tab.view.tab) this.#left.set(this.#tab.view.tab, hash);
   }
 
   #drawTools() {

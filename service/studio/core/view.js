@@ -3,9 +3,9 @@
  * not a file or a result belongs there.
  */
 
-/** @returns {{tab: string, params: URLSearchParams}} what the address bar says */
-export function readView() {
-  const [tab, query = ""] = location.hash.slice(1).split(/\?(.*)/s);
+/** @returns {{tab: string, params: URLSearchParams}} what the address bar says, or another hash */
+export function readView(hash = location.hash) {
+  const [tab, query = ""] = hash.slice(1).split(/\?(.*)/s);
   return { tab, params: new URLSearchParams(query) };
 }
 
