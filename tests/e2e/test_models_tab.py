@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from service.keys import create_key
 from tests.conftest import NON_COMMERCIAL
@@ -83,6 +83,22 @@ def test_cards_and_pictures_are_the_servers(studio: StudioPage, service: JobsSer
         page.locator("#model-sketch-to-emoji").get_by_role("link", name="Use it").click()
         page.wait_for_selector("main > .translate h1")
         assert page.url.endswith("#translate?model=sketch-to-emoji")
+
+
+def test_a_tab_that_is_left_takes_the_list_from_nobody(studio: StudioPage) -> None:
+    waiting: list[Route] = []
+
+    def hold(route: Route) -> None:
+        waiting.append(route)
+
+    studio.page.route("**/v1/models", hold)
+    page = studio.open("models")
+    until(lambda: page.wait_for_timeout(20) or bool(waiting), 5)
+    page.click('#tabs a[href="#generate"]')
+    page.wait_for_selector("main > .generate h1")
+    waiting[0].continue_()
+    page.wait_for_selector("main > .generate select")
+    assert len(waiting) == 1
 
 
 def test_a_model_is_measured_by_real_calls(studio: StudioPage, service: JobsService, tmp_path: Path) -> None:

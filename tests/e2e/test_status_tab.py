@@ -129,7 +129,7 @@ def test_charts_show_the_requests_that_are_made_and_stop_when_left(
     assert count(page, "images") == "7 images"
     assert set(legend(page, "images")) == {"toy"}
     rates = {name: float(text.removesuffix("/s")) for name, text in legend(page, "requests").items()}
-    assert rates["answered"] == pytest.approx(rates["client fault"] * 7 / 3, rel=0.1)
+    assert rates["ok"] == pytest.approx(rates["client fault"] * 7 / 3, rel=0.1)
     assert rates["server fault"] == 0
     assert legend(page, "latency")["p50"].endswith(" ms")
     assert page.locator("#standing-readiness b").inner_text() == "Ready"
@@ -203,7 +203,7 @@ def test_a_server_that_is_away_leaves_a_gap_and_one_that_is_started_anew_counts_
     page.clock.fast_forward(2000)
     page.wait_for_selector("#silent")
     assert page.locator("#chart-requests .gap").count() == 1
-    assert legend(page, "requests")["answered"] == "–"
+    assert legend(page, "requests")["ok"] == "–"
     told[0] = 50
     poll(page, lambda: page.locator("#silent").count() == 0)
     assert page.locator("#chart-requests .gap").count() == 1

@@ -150,3 +150,14 @@ export function sleep(seconds, signal) {
     signal?.addEventListener("abort", off, { once: true });
   });
 }
+
+/** What was promised, unless it is called off before; the work itself goes on. */
+export function unlessAborted(promise, signal) {
+  if (!signal) return promise;
+  return new Promise((resolve, reject) => {
+    const off = () => reject(new DOMException("Called off", "AbortError"));
+    if (signal.aborted) off();
+    signal.addEventListener("abort", off, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", off));
+  });
+}

@@ -1,5 +1,7 @@
 /** The models that are served now, as `GET /v1/models` has them. */
 
+import { unlessAborted } from "./api.js";
+
 /** Events: `change`. */
 export class Models extends EventTarget {
   #cards = [];
@@ -27,14 +29,28 @@ export class Models extends EventTarget {
   }
 
   /**
-   * Asks for them anew.
+   * Asks for them; who asks while somebody else does gets the same answer. The call is of the page, not of a tab:
+   * leaving a tab ends its waiting, and not that of the next one.
    *
    * @param {AbortSignal} [signal]
    * @throws {import("./problem.js").Problem}
    */
   async load(signal) {
-    this.#loading ??= this.api.json("v1/models", { signal }).finally(() => (this.#loading = null));
-    const { data } = await this.#loading;
+    if (this.#loading === null) {
+      this.#loading = this.#ask().finally(() => (this.#loading = null));
+      this.#loading.catch(() => {}); // perhaps nobody waits for it by then
+    }
+    return unlessAborted(this.#loading, signal);
+  }
+
+  /** Asks for them as they are from now on, after something has changed. */
+  async reload(signal) {
+    await this.#loading?.catch(() => {});
+    return this.load(signal);
+  }
+
+  async #ask() {
+    const { data } = await this.api.json("v1/models");
     const before = JSON.stringify(this.#cards);
     this.#cards = data;
     if (JSON.stringify(data) !== before) this.dispatchEvent(new Event("change"));

@@ -73,7 +73,7 @@ export class Control {
     } finally {
       this.busy.delete(name);
       // Whatever came of it, the list says what there is now.
-      await this.studio.models.load().catch(() => {});
+      await this.studio.models.reload().catch(() => {});
       this.tab.update();
     }
   }

@@ -46,6 +46,7 @@ export default class extends Tab {
   async #ask() {
     await this.studio.models.load(this.signal);
     this.#there = true;
+    this.clearProblem();
     this.#changed();
     // With a key that is good by now, so that nothing below asks for one.
     await Promise.all([this.#control.learn(), this.#askSeen()]);

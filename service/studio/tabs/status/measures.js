@@ -56,7 +56,7 @@ export class Window {
 }
 
 const fault = ({ fault: whose, ...labels }) =>
-  served(labels) ? { none: "answered", client: "client fault", server: "server fault" }[whose] ?? null : null;
+  served(labels) ? { none: "ok", client: "client fault", server: "server fault" }[whose] ?? null : null;
 
 const wrong = (labels) =>
   served(labels) && !["ok", "not-modified"].includes(labels.outcome) ? `${labels.outcome} (${labels.fault})` : null;
@@ -85,7 +85,7 @@ export const MEASURES = [
     title: "Requests",
     about: "Answered a second, by whose fault it was if one was not answered well. Probes and pages are left out.",
     read: (window) => window.rate("ganserve_requests_total", fault),
-    series: ["answered", "client fault", "server fault"],
+    series: ["ok", "client fault", "server fault"],
     format: perSecond,
     least: 1,
     counter: "ganserve_requests_total",
