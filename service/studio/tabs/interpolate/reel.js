@@ -4,6 +4,7 @@ import { progress } from "../../components/controls.js";
 import { Latest } from "../../core/latest.js";
 import { html } from "../../core/lit.js";
 import { counted } from "../../core/text.js";
+import { focusSoon } from "./focus.js";
 import { bodyOf, obstacle } from "./path.js";
 import { Player } from "./player.js";
 import { streamFrames } from "./stream.js";
@@ -62,6 +63,7 @@ export class Reel {
     this.state = "stopped";
     this.player.end();
     this.tab.studio.announce(`Stopped at ${this.player.frames.count} of ${this.#wanted.path.frames} frames`);
+    focusSoon(this.tab, "#again");
   }
 
   /** How far it is. */
@@ -76,8 +78,13 @@ export class Reel {
     if (this.state === "there") return html`<p class="status"><small>${counted(count, "frame")}, made in ${this.took.toFixed(1)} s</small></p>`;
     return html`<p class="status">
       <span>${this.state === "failed" ? "The frames could not be made." : `Stopped at ${count} of ${path.frames} frames.`}</span>
-      <button type="button" id="again" @click=${() => this.again()}>${count ? "Make all" : "Make them"}</button>
+      <button type="button" id="again" @click=${() => this.#askedAgain()}>${count ? "Make all" : "Make them"}</button>
     </p>`;
+  }
+
+  #askedAgain() {
+    this.again();
+    focusSoon(this.tab, "#cancel");
   }
 
   #stop() {

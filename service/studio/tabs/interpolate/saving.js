@@ -5,6 +5,7 @@ import { download } from "../../core/files.js";
 import { html, nothing } from "../../core/lit.js";
 import { bytes } from "../../core/text.js";
 import { FORMATS, FRAME_FORMATS, fileBody, fileName, hasFrames, hasQuality } from "./file.js";
+import { focusSoon } from "./focus.js";
 
 const QUALITY = 90;
 
@@ -51,9 +52,12 @@ export class Saving {
     if (this.#asking) return;
     this.#asking = new AbortController();
     this.tab.update();
+    focusSoon(this.tab, ".saving .progress button");
     await this.tab.attempt(() => this.#save(path, file, Math.floor(limits.max_deadline_seconds)));
     this.#asking = null;
+    const here = this.tab.root.querySelector(".saving .progress button") === document.activeElement;
     this.tab.update();
+    if (here) focusSoon(this.tab, "#save");
   }
 
   async #save(path, file, seconds) {

@@ -11,6 +11,7 @@ import { readAddress, writeAddress } from "./address.js";
 import { commandsOf } from "./commands.js";
 import { forModel, withAdded, withFields, withLikeness, withMoved } from "./editing.js";
 import { FILE } from "./file.js";
+import { focusSoon } from "./focus.js";
 import { keyframePanel } from "./keyframe-panel.js";
 import { DEFAULTS, frameOf, obstacle, signOf } from "./path.js";
 import { pathPanel } from "./path-panel.js";
@@ -74,7 +75,7 @@ export default class Interpolate extends Tab {
             <div class="view">${this.#reel.player.template({ label: this.#label, side: card.resolution ?? 256 })} ${this.#status()}</div>
             <div class="side">
               ${this.#keyframePanel(card)}
-              <section class="card" aria-label="Favourites to add">${this.#favourites(card)}</section>
+              <section class="card kept-ones" aria-labelledby="kept-ones"><h2 id="kept-ones">Favourites</h2> ${this.#favourites(card)}</section>
             </div>
           </div>
           ${this.#note ? html`<p class="notice" role="status">${this.#note}</p>` : nothing}
@@ -142,7 +143,10 @@ export default class Interpolate extends Tab {
 
   #status() {
     if (this.#path.keyframes.length) return this.#reel.status(this.#path);
-    const begin = () => this.#seeds.addRandom(FIRST_STEPS);
+    const begin = () => {
+      this.#seeds.addRandom(FIRST_STEPS);
+      focusSoon(this, ".screen");
+    };
     return html`<p class="status">A path leads from picture to picture.
       <button type="button" class="primary" id="try" @click=${begin}>Try four random ones</button></p>`;
   }
@@ -156,7 +160,7 @@ export default class Interpolate extends Tab {
       card,
       on: {
         change: (values) => this.#style(values),
-        all: () => this.#choose(null),
+        all: () => this.#done(chosen.id),
         copy: () => this.#add([{ ...chosen.recipe, title: chosen.title, noise: this.#path.noise }], this.#placeOf(chosen.id) + 1),
         useForAll: () => this.#useForAll(chosen.recipe),
       },
@@ -227,7 +231,7 @@ export default class Interpolate extends Tab {
     this.#note = "";
     this.#set({ keyframes: [] });
     this.studio.announce("All keyframes are removed");
-    this.#focus("#seeds");
+    focusSoon(this, "#seeds");
   }
 
   #move(id, place, button) {
@@ -237,7 +241,7 @@ export default class Interpolate extends Tab {
     this.studio.announce(`${titleOf(keyframes[from])} is keyframe ${place + 1} of ${keyframes.length} now`);
     this.#set({ keyframes: withMoved(this.#path, id, place) });
     const other = button === "left" ? "right" : "left";
-    if (button) this.#focus(`[data-id="${id}"] .${button}:enabled`, `[data-id="${id}"] .${other}`);
+    if (button) focusSoon(this, `[data-id="${id}"] .${button}:enabled`, `[data-id="${id}"] .${other}`);
   }
 
   #remove(id) {
@@ -247,13 +251,18 @@ export default class Interpolate extends Tab {
     if (this.#chosen === id) this.#chosen = null;
     this.studio.announce(`Keyframe ${place + 1}, ${titleOf(keyframes[place])}, is removed`);
     this.#set({ keyframes: keyframes.toSpliced(place, 1) });
-    this.#focus(next ? `[data-id="${next.id}"] .remove` : "#seeds");
+    focusSoon(this, next ? `[data-id="${next.id}"] .remove` : "#seeds");
   }
 
   #choose(id) {
     this.#chosen = id;
     if (id !== null) this.#reel.player.seek(frameOf(this.#path, this.#placeOf(id)));
     this.update();
+  }
+
+  #done(id) {
+    this.#choose(null);
+    focusSoon(this, `[data-id="${id}"] .open`);
   }
 
   /** Changes what the chosen keyframe looks like, or all of them and those to come. */
@@ -265,13 +274,10 @@ export default class Interpolate extends Tab {
   #useForAll(recipe) {
     const { seed, ws, ...values } = recipe;
     this.#base = values;
+    const id = this.#chosen;
     this.#chosen = null;
     this.#set({ keyframes: withLikeness(this.#path, recipe) });
-  }
-
-  /** Focuses the first of these that is there, once they are drawn. */
-  #focus(...selectors) {
-    requestAnimationFrame(() => selectors.map((one) => this.root.querySelector(one)).find(Boolean)?.focus());
+    focusSoon(this, `[data-id="${id}"] .open`);
   }
 
   // What follows from it
