@@ -242,11 +242,14 @@ def join_generator(mapping: TritonModel, synthesis: TritonModel) -> Generator:
     digest = hashlib.sha256((mapping.card["digest"] + synthesis.card["digest"]).encode("ascii")).hexdigest()
     versions = (mapping.version, synthesis.version)
     version = versions[0] if versions[0] == versions[1] else "/".join(versions)
+    said = {**mapping.card, **synthesis.card}
+    if c_dim:  # also where the classes have no names
+        said["c_dim"] = c_dim
     return Generator(
         name=name,
         kind="generator",
         digest=digest,
-        card=_public_card({**mapping.card, **synthesis.card}, digest, version),
+        card=_public_card(said, digest, version),
         parts=((mapping.name, mapping.version), (synthesis.name, synthesis.version)),
         mapping=mapping,
         synthesis=synthesis,

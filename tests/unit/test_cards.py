@@ -95,6 +95,7 @@ def test_conditional_with_directions() -> None:
     )
     assert generator.c_dim == 2
     assert generator.classes == ("cat", "dog")
+    assert generator.card["c_dim"] == generator.c_dim == 2
     assert generator.directions == tuple(entry["name"] for entry in directions)
 
 

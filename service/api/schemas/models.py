@@ -36,6 +36,9 @@ class ModelCard(BaseModel):
     reason: str | None = Field(None, description="Why it takes no traffic.")
     family: str | None = Field(None, examples=["stylegan"])
     resolution: int | None = Field(None, examples=[64])
+    c_dim: int | None = Field(
+        None, description="Classes of a conditional generator, which needs a `label`, from 0 on or by name."
+    )
     transforms: list[Literal["rotation", "translation"]] | None = Field(
         None, description="What of a generator's picture can be asked for, besides its styles."
     )

@@ -25,7 +25,9 @@ export function openPicture(options) {
   if (shown && shown.blob !== options.blob) urls.drop(shown.blob);
   shown = options;
   render(template(options, dialog), dialog);
-  dialog.onclick = (event) => event.target === dialog && dialog.close();
+  dialog.onclick = (event) => {
+    if (event.target === dialog) dialog.close(); // in braces: to return false is to prevent what a click does
+  };
   dialog.onkeydown = (event) => turn(event, options);
   dialog.onclose = () => {
     const { closed } = shown;

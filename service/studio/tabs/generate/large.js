@@ -157,7 +157,7 @@ function facts(recipe, picture, card) {
     Noise: noise,
     Turned: rotation === undefined ? undefined : `${number(rotation)}°`,
     Moved: translation?.map(number).join(", "),
-    Size: `${card.resolution} × ${card.resolution} pixels`,
+    Size: card.resolution ? `${card.resolution} × ${card.resolution} pixels` : undefined,
     "Model digest": html`<code>${picture.digest}</code>`,
     "Pixels SHA-256": html`<code id="pixels-sha256">${picture.sha256}</code>`,
   };

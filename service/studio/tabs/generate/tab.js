@@ -141,6 +141,7 @@ export default class extends Tab {
   }
 
   #again() {
+    this.clearProblem();
     if (this.#wanted === null) this.#read();
     else if (this.#card) this.#gallery.want(this.#wanted, this.#card.digest, true);
   }

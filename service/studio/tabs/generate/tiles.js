@@ -5,7 +5,6 @@ import { describe } from "../../core/generator.js";
 import { isReady } from "./gallery.js";
 
 const HEART = svg`<path d="M12 20.5 4.2 12.9a5 5 0 0 1 7.1-7.1l.7.8.7-.8a5 5 0 0 1 7.1 7.1z"/>`;
-const STEPS = { ArrowLeft: -1, ArrowRight: 1 };
 
 /**
  * @param {import("./gallery.js").Tile} tile
@@ -40,12 +39,13 @@ export function tileVisible(root, seed) {
   return box === undefined || (box.bottom > 0 && box.top < innerHeight);
 }
 
+/** The arrow keys go from picture to picture. */
 function step(event) {
-  const by = STEPS[event.key];
-  if (!by) return;
-  const all = [...event.currentTarget.closest(".gallery").querySelectorAll(".open")];
-  const next = all[all.indexOf(event.currentTarget) + by];
+  const tiles = [...event.currentTarget.closest(".gallery").children];
+  const columns = tiles.filter(({ offsetTop }) => offsetTop === tiles[0].offsetTop).length;
+  const by = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }[event.key];
+  const next = tiles[tiles.indexOf(event.currentTarget.closest("li")) + by];
   if (!next) return;
   event.preventDefault();
-  next.focus();
+  next.querySelector(".open").focus();
 }
