@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def test_a_slider_edits_and_what_was_before_is_seen_as_long_as_it_is_held(
     page.keyboard.press("ArrowLeft")
     edited = made(service, seeds=[7], truncation=0.8, edits={"direction-01": 2.9})
     wait_pixels(studio, AFTER, edited)
-    assert "edits=direction-01:2.9" in page.url
+    expect(page).to_have_url(re.compile("edits=direction-01:2.9"))
 
     page.focus("#hold")
     page.keyboard.down("Space")
@@ -47,6 +48,7 @@ def test_a_slider_edits_and_what_was_before_is_seen_as_long_as_it_is_held(
     wait_pixels(studio, AFTER, edited)
 
     page.get_by_role("button", name="Side by side").click()
+    expect(page).to_have_url(re.compile("view=beside"))
     wait_pixels(studio, BEFORE, plain)
     wait_pixels(studio, AFTER, edited)
     page.wait_for_selector(".end img")

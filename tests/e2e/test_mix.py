@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ def test_the_grid_is_what_the_api_crosses_and_a_click_keeps_a_mixture(
     assert page.locator('[data-group="middle"]').get_attribute("aria-pressed") == "mixed"
     mixture = crossed(service, 1, 13, ["coarse", 5])
     wait_pixels(studio, cell(1, 13), mixture)
-    assert "layers=0,1,2,3,5" in page.url
+    expect(page).to_have_url(re.compile("layers=0,1,2,3,5"))
 
     page.locator('[data-cell="1 × 12"]').focus()
     page.keyboard.press("ArrowRight")
@@ -61,6 +62,7 @@ def test_the_grid_is_what_the_api_crosses_and_a_click_keeps_a_mixture(
     )
     mixed = '[data-cell="2 × 1 × 13, 0,1,2,3,5"] img'
     wait_pixels(studio, mixed, expected)
+    expect(page).to_have_url(re.compile("columns=11,12,13,ws:"))
     page = studio.open(page.url.partition("#")[2])
     wait_pixels(studio, mixed, expected)
     page.click('[data-cell="1 × 13"]')  # no longer

@@ -15,8 +15,12 @@ export function hashOf(tab, params = new URLSearchParams()) {
   return `#${tab}${query ? `?${query}` : ""}`;
 }
 
+const PAUSE_SECONDS = 0.2;
+
 /** Of one tab: its parameters in the URL. */
 export class View {
+  #soon = 0;
+
   /** @param {string} tab */
   constructor(tab) {
     this.tab = tab;
@@ -34,10 +38,22 @@ export class View {
    * @param {Record<string, string|number|null|undefined>} values those that are null, undefined or "" are left out
    */
   replace(values) {
+    this.forget();
     if (readView().tab !== this.tab) return;
     const given = Object.entries(values).filter(([, value]) => value !== null && value !== undefined && value !== "");
     const params = new URLSearchParams(given.map(([name, value]) => [name, String(value)]));
     const hash = hashOf(this.tab, params);
     if (hash !== location.hash) history.replaceState(null, "", hash);
+  }
+
+  /** Likewise, in a moment: browsers refuse to hear of every step of a slider. */
+  replaceSoon(values) {
+    this.forget();
+    this.#soon = setTimeout(() => this.replace(values), 1000 * PAUSE_SECONDS);
+  }
+
+  /** What was to be said in a moment is not said: the tab is left, or the URL is another. */
+  forget() {
+    clearTimeout(this.#soon);
   }
 }

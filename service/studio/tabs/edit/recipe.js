@@ -1,6 +1,6 @@
 /** What is edited, as a recipe, and as the parameters of the URL. */
 
-import { fieldsOf, labelFor } from "../../core/generator.js";
+import { labelFor } from "../../core/generator.js";
 import { recipeFrom, textOf } from "../../core/recipe-text.js";
 
 export const SEED = 1;
@@ -34,6 +34,12 @@ export function fitting(recipe, card) {
   return { ...recipe, model: card.name, label: labelFor(card, recipe.label), edits: Object.fromEntries(edits) };
 }
 
+/** A recipe of styles that were kept, by the name under which they were. */
+export function named(recipe, favourites) {
+  const title = recipe.ws && favourites.find(({ ws }) => ws === recipe.ws)?.title;
+  return title ? { ...recipe, title } : recipe;
+}
+
 /** The parameters of a recipe, for `View.replace`. */
 export function paramsOf(recipe) {
   const { edits, truncation, label, ...from } = recipe;
@@ -62,10 +68,3 @@ export const unedited = (recipe) => ({ ...recipe, edits: {} });
 
 /** Whether anything is edited. */
 export const isEdited = (recipe) => Object.values(recipe.edits).some((amount) => amount !== 0);
-
-/** As a favourite: nothing that is as good as left out. */
-export function favouriteOf(recipe, card) {
-  const { model, seed, ws, title } = recipe;
-  const source = ws ? { ws, title: title ?? "a mixture" } : { seed };
-  return { model, digest: card.digest, ...source, ...fieldsOf(recipe) };
-}

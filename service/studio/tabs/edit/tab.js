@@ -2,8 +2,9 @@
 
 import { html, nothing } from "../../core/lit.js";
 import { BlobUrls, download } from "../../core/files.js";
-import { bodyOf, describe, labelFor, labelsOf, MAX_SEED, preferred } from "../../core/generator.js";
+import { MAX_SEED, bodyOf, describe, favouriteOf, labelFor, labelsOf, preferred } from "../../core/generator.js";
 import { Latest } from "../../core/latest.js";
+import { Problem } from "../../core/problem.js";
 import { Tab } from "../../core/tab.js";
 import { choice, modelChoice, numberField, slider, working } from "../../components/controls.js";
 import { copyAs } from "../../components/copy-as.js";
@@ -13,7 +14,7 @@ import { commandsOf, fileName } from "./commands.js";
 import { compare, holdButton } from "./compare.js";
 import { directions, noDirections, RANGES } from "./directions.js";
 import { Ends } from "./ends.js";
-import { favouriteOf, fitting, isEdited, paramsOf, readRecipe, unedited } from "./recipe.js";
+import { fitting, isEdited, named, paramsOf, readRecipe, unedited } from "./recipe.js";
 import { Vectors } from "./vectors.js";
 
 const LOSSLESS_LIVE = 256; // pixels of a side; beyond, lossless files take longer than the picture
@@ -31,11 +32,11 @@ export default class Edit extends Tab {
   #strip = new FavouritesStrip(this);
   #vectors = new Vectors(this.studio.api);
   #ends = new Ends(this, this.#vectors);
-  #paint = new Latest((recipe, signal) => this.#draw(recipe, signal), (error) => this.fail(error));
+  #paint = new Latest((recipe, signal) => this.#draw(recipe, signal), (error) => this.#failed(error));
 
   async start() {
     this.on(this.studio.favourites, "change", () => this.update());
-    this.on(this.studio.models, "change", () => this.changed());
+    this.on(this.studio.models, "change", () => this.#modelsChanged());
     this.on(this.studio.connection, "back", () => this.#want());
     for (const name of ["pointerup", "pointercancel", "blur"]) this.on(window, name, () => this.#hold(false));
     await this.studio.models.ready(this.signal);
@@ -43,19 +44,41 @@ export default class Edit extends Tab {
   }
 
   changed() {
+    this.view.forget();
     const { params } = this.view;
     const cards = this.studio.models.ofKind("generator");
     this.#card = cards.find(({ name }) => name === params.get("model")) ?? preferred(cards) ?? null;
     if (this.#card === null) return this.update();
-    this.#recipe = readRecipe(params, this.#card);
+    if (params.has("model") && params.get("model") !== this.#card.name) this.#missing(params.get("model"), this.#card.name);
+    this.#recipe = named(readRecipe(params, this.#card), this.studio.favourites.of(this.#card.name));
     this.#beside = params.get("view") === "beside";
     const farthest = Math.max(0, ...Object.values(this.#recipe.edits).map(Math.abs));
     this.#range = RANGES.find((range) => range >= Math.max(Number(params.get("range")), farthest)) ?? RANGES.at(-1);
     this.#want();
   }
 
+  /** Other models, or other weights: what is edited stays. */
+  #modelsChanged() {
+    if (this.#recipe === null) return this.changed();
+    const card = this.studio.models.ofKind("generator").find(({ name }) => name === this.#recipe.model);
+    if (!card) return this.#missing(this.#recipe.model);
+    this.#card = card;
+    this.#change({});
+  }
+
+  #missing(name, instead) {
+    const detail = instead ? `This is ${instead}.` : "It may have been unloaded; choose another, or wait for it.";
+    this.fail(new Problem({ title: `There is no generator “${name}” now`, detail }));
+  }
+
+  #failed(error) {
+    this.fail(error);
+    if (error.slug === "digest-mismatch") this.attempt(() => this.studio.models.load(this.signal));
+  }
+
   stop() {
     super.stop();
+    this.view.forget();
     this.#paint.stop();
     this.#urls.clear();
   }
@@ -79,7 +102,7 @@ export default class Edit extends Tab {
   #want() {
     if (!this.#recipe) return;
     const range = this.#range === RANGES[0] ? null : this.#range;
-    this.view.replace({ ...paramsOf(this.#recipe), view: this.#beside ? "beside" : null, range });
+    this.view.replaceSoon({ ...paramsOf(this.#recipe), view: this.#beside ? "beside" : null, range });
     if (this.#card.directions?.length) this.#paint.want(this.#recipe);
     this.update();
   }
@@ -200,20 +223,32 @@ export default class Edit extends Tab {
   }
 
   #actions({ recipe, after }) {
-    const favourite = favouriteOf(recipe, this.#card);
+    const favourite = favouriteOf(recipe.ws ? { ...recipe, title: this.#titleOf(recipe) } : recipe, this.#card.digest);
     const kept = this.studio.favourites.has(favourite);
     const keep = () => {
       const now = this.studio.favourites.toggle(favourite);
       this.studio.announce(now ? "Kept as a favourite" : "No longer kept");
     };
+    const save = () => this.attempt(() => this.#download());
     const large = () =>
-      this.studio.openPicture({ blob: after.blob, title: describe(recipe), name: `${fileName(recipe)}.webp` });
+      this.studio.openPicture({
+        blob: after.blob,
+        title: describe(recipe),
+        name: `${fileName(recipe)}.webp`,
+        actions: html`<button type="button" class="primary" @click=${save}>Download</button>`,
+      });
     return html`<div class="row actions">
         <button type="button" id="keep" aria-pressed=${String(kept)} @click=${keep}>${kept ? "★ Kept" : "☆ Keep"}</button>
-        <button type="button" id="download" @click=${() => this.attempt(() => this.#download())}>Download</button>
+        <button type="button" id="download" @click=${save}>Download</button>
         <button type="button" id="large" @click=${large}>Enlarge</button>
       </div>
       ${copyAs({ commands: commandsOf(recipe, this.#card, this.studio.api.hasKey), announce: (text) => this.studio.announce(text) })}`;
+  }
+
+  /** Of styles: what they were called, and that they are edited. */
+  #titleOf(recipe) {
+    const { title = "a mixture", ws } = this.#recipe;
+    return recipe.ws === ws ? title : `${title.replace(/, edited$/, "")}, edited`;
   }
 
   #look(beside) {

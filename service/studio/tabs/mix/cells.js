@@ -20,7 +20,7 @@ export class Cells {
    */
   constructor(tab) {
     this.tab = tab;
-    this.work = new Latest((setting, signal) => this.#fill(setting, signal), (error) => tab.fail(error));
+    this.work = new Latest((setting, signal) => this.#fill(setting, signal), (error) => this.#failed(error));
     tab.signal.addEventListener("abort", () => {
       clearTimeout(this.#telling);
       this.work.stop();
@@ -73,6 +73,12 @@ export class Cells {
 
   #tell(setting) {
     this.tab.studio.announce(`The grid is complete: ${this.count(setting)} pictures`);
+  }
+
+  #failed(error) {
+    this.tab.fail(error);
+    const { models } = this.tab.studio;
+    if (error.slug === "digest-mismatch") this.tab.attempt(() => models.load(this.tab.signal));
   }
 
   async #makeHeaders(setting, signal) {

@@ -11,7 +11,7 @@ import { MOST, nameOf, sourceText } from "./sources.js";
  * @param {(row: object, column: object) => {url: string|null, stale: boolean, kept: string}} options.cell what is shown
  *   of a crossing; `kept` is "yes", "no" or "soon"
  * @param {object} options.on `keep(row, column)`, `open(row, column)`, `remove(axis, at)`, `another(axis, at)`,
- *   `add(axis)`, `drop(axis, favourite)`
+ *   `add(axis)`, `drop(axis, favourite, at)`
  */
 export function grid({ setting, header, cell, on }) {
   const { rows, columns } = setting;
@@ -38,8 +38,9 @@ function head({ axis, source, at, setting, header, on }) {
   const url = header(axis, source);
   const name = nameOf(source);
   const what = axis === "rows" ? "row" : "column";
+  const { over, left, dropped } = target((favourite) => on.drop(axis, favourite, at));
   return html`<th scope=${axis === "rows" ? "row" : "col"} data-source=${`${what}-${at}`}>
-    <div class="source">
+    <div class="source" @dragover=${over} @dragleave=${left} @drop=${dropped}>
       ${url ? html`<img class="pixels" src=${url} alt=${`Source of ${what} ${name}`}>` : nothing}
       ${source.own
         ? nothing
@@ -56,24 +57,31 @@ function head({ axis, source, at, setting, header, on }) {
 
 function adder(axis, sources, on) {
   const what = axis === "rows" ? "row" : "column";
-  const over = (event) => {
-    if (!isFavourite(event)) return;
-    event.preventDefault();
-    event.currentTarget.classList.add("over");
-  };
-  const left = (event) => event.currentTarget.classList.remove("over");
-  const dropped = (event) => {
-    left(event);
-    const favourite = droppedFavourite(event);
-    if (!favourite) return;
-    event.preventDefault();
-    on.drop(axis, favourite);
-  };
+  const { over, left, dropped } = target((favourite) => on.drop(axis, favourite));
   return html`<td class="adder">
     <button type="button" aria-label=${`Add a ${what}`} title=${`Add a ${what}, or drop a favourite here`}
       ?disabled=${sources.length >= MOST} @click=${() => on.add(axis)}
       @dragover=${over} @dragleave=${left} @drop=${dropped}>+</button>
   </td>`;
+}
+
+/** Where a favourite can be dropped. */
+function target(drop) {
+  return {
+    over(event) {
+      if (!isFavourite(event)) return;
+      event.preventDefault();
+      event.currentTarget.classList.add("over");
+    },
+    left: (event) => event.currentTarget.classList.remove("over"),
+    dropped(event) {
+      event.currentTarget.classList.remove("over");
+      const favourite = droppedFavourite(event);
+      if (!favourite) return;
+      event.preventDefault();
+      drop(favourite);
+    },
+  };
 }
 
 function crossing({ row, column, cell, on }) {

@@ -3,6 +3,7 @@
 import { html, nothing } from "../../core/lit.js";
 import { BlobUrls, download } from "../../core/files.js";
 import { describe, preferred } from "../../core/generator.js";
+import { Problem } from "../../core/problem.js";
 import { randomSeeds } from "../../core/seeds.js";
 import { Tab } from "../../core/tab.js";
 import { counted } from "../../core/text.js";
@@ -35,7 +36,7 @@ export default class Mix extends Tab {
   #strip = new FavouritesStrip(this);
 
   async start() {
-    this.on(this.studio.models, "change", () => this.changed());
+    this.on(this.studio.models, "change", () => this.#modelsChanged());
     this.on(this.studio.connection, "back", () => this.#want());
     await this.studio.models.ready(this.signal);
     this.changed();
@@ -44,10 +45,12 @@ export default class Mix extends Tab {
   }
 
   changed() {
+    this.view.forget();
     const { params } = this.view;
     const cards = this.studio.models.ofKind("generator");
     const card = cards.find(({ name }) => name === params.get("model")) ?? preferred(cards);
     if (!card) return this.update();
+    if (params.has("model") && params.get("model") !== card.name) this.#missing(params.get("model"), card.name);
     const setting = readSetting(params, card);
     const favourites = this.studio.favourites.of(card.name);
     for (const axis of ["rows", "columns"]) setting[axis] = setting[axis].map((source) => named(source, favourites));
@@ -61,8 +64,23 @@ export default class Mix extends Tab {
     if (this.#setting) this.#large.draw(this.#setting);
   }
 
+  /** Other models, or other weights: what is crossed stays. */
+  #modelsChanged() {
+    if (this.#setting === null) return this.changed();
+    const { name } = this.#setting.card;
+    const card = this.studio.models.ofKind("generator").find((one) => one.name === name);
+    if (!card) return this.#missing(name);
+    this.#change({ card });
+  }
+
+  #missing(name, instead) {
+    const detail = instead ? `This is ${instead}.` : "It may have been unloaded; choose another, or wait for it.";
+    this.fail(new Problem({ title: `There is no generator “${name}” now`, detail }));
+  }
+
   stop() {
     super.stop();
+    this.view.forget();
     this.#urls.clear();
   }
 
@@ -73,7 +91,7 @@ export default class Mix extends Tab {
 
   #want(moving = false) {
     if (!this.#setting) return;
-    this.view.replace({ ...paramsOf(this.#setting), captions: this.#captions ? "yes" : null });
+    this.view.replaceSoon({ ...paramsOf(this.#setting), captions: this.#captions ? "yes" : null });
     this.#cells.want(this.#setting, moving);
     this.update();
   }
@@ -112,8 +130,15 @@ export default class Mix extends Tab {
     remove: (axis, at) => this.#put(axis, this.#setting[axis].toSpliced(at, 1)),
     another: (axis, at) => this.#put(axis, this.#setting[axis].with(at, { seed: randomSeeds(1)[0] })),
     add: (axis) => this.#add(axis, { seed: randomSeeds(1)[0] }),
-    drop: (axis, favourite) => favourite.model === this.#setting.card.name && this.#addFavourite(axis, favourite),
+    drop: (axis, favourite, at) => this.#dropped(axis, favourite, at),
   };
+
+  /** A favourite that was dragged: instead of the source on which it was dropped, or one more. */
+  #dropped(axis, favourite, at) {
+    if (favourite.model !== this.#setting.card.name) return;
+    if (at === undefined) this.#addFavourite(axis, favourite);
+    else this.#put(axis, this.#setting[axis].with(at, sourceOf(favourite)));
+  }
 
   #swap() {
     const { rows, columns, labels } = this.#setting;
