@@ -22,7 +22,7 @@ FAVOURITES = "ganserve.favourites"
 def test_the_grid_is_what_the_api_crosses_and_a_click_keeps_a_mixture(
     studio: StudioPage, service: JobsService
 ) -> None:
-    page = studio.open("mix?model=terrain&rows=1,2&columns=11,12,13&layers=fine")
+    page = studio.open("mix?model=terrain&rows=1-2&columns=11,12,13&layers=fine")
     wait_pixels(studio, cell(2, 12), crossed(service, 2, 12, "fine"))
     wait_pixels(studio, '[data-source="row-1"] img', made(service, seeds=[2]))
     wait_pixels(studio, '[data-source="column-0"] img', made(service, seeds=[11]))
@@ -65,6 +65,8 @@ def test_the_grid_is_what_the_api_crosses_and_a_click_keeps_a_mixture(
     expect(page).to_have_url(re.compile("columns=11,12,13,ws:"))
     page = studio.open(page.url.partition("#")[2])
     wait_pixels(studio, mixed, expected)
+    page.drag_and_drop(".strip .open", '[data-source="row-1"] .source')  # in place of 2
+    wait_pixels(studio, '[data-source="row-1"] img', mixture)
     page.click('[data-cell="1 × 13"]')  # no longer
     expect(page.locator('[data-cell="1 × 13"]')).to_have_attribute("aria-pressed", "false")
     assert json.loads(page.evaluate(f"localStorage['{FAVOURITES}']")) == []

@@ -28,6 +28,7 @@ export default class Edit extends Tab {
   #held = false;
   #range = RANGES[0];
   #undo = null;
+  #trouble = null; // of pictures, which one that arrives ends
   #urls = new BlobUrls();
   #strip = new FavouritesStrip(this);
   #vectors = new Vectors(this.studio.api);
@@ -73,6 +74,7 @@ export default class Edit extends Tab {
 
   #failed(error) {
     this.fail(error);
+    this.#trouble = this.problem;
     if (error.slug === "digest-mismatch") this.attempt(() => this.studio.models.load(this.signal));
   }
 
@@ -114,7 +116,7 @@ export default class Edit extends Tab {
     const after = await this.studio.pictures.of(drawable, options);
     const kept = this.#shown && this.#shown.of === sourceOf(recipe) ? this.#shown.before : null;
     this.#shown = { of: sourceOf(recipe), recipe: drawable, after, before: isEdited(recipe) ? kept : after };
-    this.clearProblem();
+    if (this.problem === this.#trouble) this.clearProblem();
     this.update();
     if (this.#shown.before === null) {
       this.#shown.before = await this.studio.pictures.of(unedited(recipe), options);
@@ -178,7 +180,9 @@ export default class Edit extends Tab {
     const labels = labelsOf(this.#card);
     const random = () => this.#change({ seed: Math.floor(Math.random() * 1e6), ws: undefined, title: undefined });
     const truncate = (truncation) => this.#change({ truncation });
-    return html`${modelChoice({ id: "model", models, value: recipe.model, change: (name) => this.#open(name) })}
+    const model = modelChoice({ id: "model", models, value: recipe.model, change: (name) => this.#open(name) });
+    if (!has) return model;
+    return html`${model}
       ${recipe.ws
         ? html`<p class="base"><span class="label">${recipe.title ?? "A mixture"}</span>
             <button type="button" @click=${random}>Start from a seed</button></p>`
@@ -190,10 +194,8 @@ export default class Edit extends Tab {
               ? choice({ id: "label", label: "Class", value: recipe.label, choices: labels, change: (label) => this.#change({ label }) })
               : nothing}
             ${slider({ id: "truncation", label: "Truncation ψ", value: recipe.truncation, min: -1, max: 2, step: 0.01, change: truncate })}`}
-      ${has
-        ? html`<div class="field"><span class="label">Start from a favourite</span>
-            ${this.#strip.template({ card: this.#card, verb: "Edit", select: (favourite) => this.#start(favourite) })}</div>`
-        : nothing}`;
+      <div class="field"><span class="label">Start from a favourite</span>
+        ${this.#strip.template({ card: this.#card, verb: "Edit", select: (favourite) => this.#start(favourite) })}</div>`;
   }
 
   #picture() {

@@ -14,6 +14,7 @@ export class Cells {
   #kept = new Map(); // digest and crossing -> Blob
   #latest = new Map(); // place in the grid -> Blob, to be shown until the newer one is there
   #telling = 0;
+  #trouble = null; // of pictures, which those that arrive end
 
   /**
    * @param {import("../../core/tab.js").Tab} tab
@@ -66,7 +67,7 @@ export class Cells {
         this.tab.update();
       }
     }
-    this.tab.clearProblem();
+    if (this.tab.problem === this.#trouble) this.tab.clearProblem();
     this.#telling = setTimeout(() => this.#tell(setting), 1000 * QUIET_SECONDS);
     queueMicrotask(() => this.tab.update()); // once this is over
   }
@@ -77,6 +78,7 @@ export class Cells {
 
   #failed(error) {
     this.tab.fail(error);
+    this.#trouble = this.tab.problem;
     const { models } = this.tab.studio;
     if (error.slug === "digest-mismatch") this.tab.attempt(() => models.load(this.tab.signal));
   }

@@ -70,7 +70,15 @@ export function crossingKey(setting, row, column) {
   return `${said("rows", row)}|${said("columns", column)}|${setting.layers.join("+")}`;
 }
 
+/** One source, or the seeds of a range, as people write them. */
+function readRange(text) {
+  const [, first, last] = /^(\d+)-(\d+)$/.exec(text) ?? [];
+  if (!first) return [readSource(text)];
+  const count = Math.min(MOST, Number(last) - Number(first) + 1);
+  return Array.from({ length: Math.max(0, count) }, (_, n) => readSource(String(Number(first) + n)));
+}
+
 function readSources(text, otherwise) {
-  const read = (text ?? "").split(",").map(readSource).filter((source) => source !== null);
+  const read = (text ?? "").split(",").flatMap(readRange).filter((source) => source !== null);
   return read.length ? read.slice(0, MOST) : otherwise.map((seed) => ({ seed }));
 }
