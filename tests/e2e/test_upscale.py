@@ -183,11 +183,11 @@ def test_says_how_far_it_is_and_cancel_ends_it_on_the_server(
         with service.client() as client:
             return f'ganserve_queue_depth{{model="{MODEL}"}} 0.0' in client.get("/metrics").text
 
-    service.wait_for(idle)
+    service.wait_for(idle, 8)
     page.click("#enlarge")
     page.wait_for_selector("[data-stage=computing]")
     page.click('#tabs a[href="#status"]')  # leaving the tab ends it as well
-    service.wait_for(idle)
+    service.wait_for(idle, 8)
 
 
 @pytest.mark.parametrize(
