@@ -65,16 +65,16 @@ def test_a_picture_becomes_the_very_file_of_the_api(
     studio: StudioPage, service: JobsService, tmp_path: Path
 ) -> None:
     page = studio.open(f"upscale?model={MODEL}&scale=3&zoom=2&before=pixels")
-    data = picture(40, 90)
+    data = picture(20, 45)
     (tmp_path / "photo of me.png").write_bytes(data)
     give(page, data, "photo of me.png")
-    assert "270 × 120" in page.inner_text("#upscale-sizes")
+    assert "135 × 60" in page.inner_text("#upscale-sizes")
     page.click("#enlarge")
     name, file = studio.downloaded("#download")
     plain = asked(service, data, scale="3")
     assert (name, file) == ("photo of me-3x.png", plain.content)
-    assert "270 × 120" in page.inner_text("#made")
-    assert page.inner_text("#announcements").startswith("Enlarged to 270 by 120 pixels")
+    assert "135 × 60" in page.inner_text("#made")
+    assert page.inner_text("#announcements").startswith("Enlarged to 135 by 60 pixels")
 
     studio.run_command("curl", tmp_path)
     assert (tmp_path / "photo of me-3x.png").read_bytes() == file
@@ -88,19 +88,19 @@ def test_a_picture_becomes_the_very_file_of_the_api(
     before = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
     after = np.asarray(Image.open(io.BytesIO(file)).convert("RGB"))
     width, height = canvas_size(page)
-    left, top = (width - 540 + 1) // 2, (height - 240 + 1) // 2
+    left, top = (width - 270 + 1) // 2, (height - 120 + 1) // 2
     page.focus(".divider")
     page.keyboard.press("Home")
-    np.testing.assert_array_equal(shown(page, left, top, 540, 240), after.repeat(2, 0).repeat(2, 1))
+    np.testing.assert_array_equal(shown(page, left, top, 270, 120), after.repeat(2, 0).repeat(2, 1))
     assert page.get_attribute(".divider", "aria-valuenow") == "0"
     page.keyboard.press("End")
-    np.testing.assert_array_equal(shown(page, left, top, 540, 240), before.repeat(6, 0).repeat(6, 1))
+    np.testing.assert_array_equal(shown(page, left, top, 270, 120), before.repeat(6, 0).repeat(6, 1))
     page.keyboard.press("PageDown")
     page.keyboard.press("ArrowLeft")
     assert page.get_attribute(".divider", "aria-valuenow") == "88"
-    at = round(540 * 0.88)
+    at = round(270 * 0.88)
     np.testing.assert_array_equal(
-        shown(page, left + at, top, 540 - at, 240), after.repeat(2, 0).repeat(2, 1)[:, at:]
+        shown(page, left + at, top, 270 - at, 120), after.repeat(2, 0).repeat(2, 1)[:, at:]
     )
     assert studio.axe_everywhere() == []
 
@@ -169,8 +169,13 @@ def test_says_how_far_it_is_and_cancel_ends_it_on_the_server(
     studio: StudioPage, service: JobsService
 ) -> None:
     page = studio.open("upscale")
+    network = studio.context.new_cdp_session(page)
+    network.send("Network.enable")
+    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 3 << 20}
+    network.send("Network.emulateNetworkConditions", slow)
     give(page, picture(1200, 1200))
     page.click("#enlarge")
+    page.wait_for_selector("#working >> text=/^Sending: [\\d.]+ MiB of 4.\\d+ MiB/")
     page.wait_for_selector("#working >> text=/^[1-9]\\d* of \\d+ tiles/")
     done, of = page.locator("#working progress").evaluate("bar => [bar.value, bar.max]")
     assert 1 <= done < of
@@ -184,6 +189,9 @@ def test_says_how_far_it_is_and_cancel_ends_it_on_the_server(
             return f'ganserve_queue_depth{{model="{MODEL}"}} 0.0' in client.get("/metrics").text
 
     service.wait_for(idle, 8)
+    out = io.BytesIO()
+    Image.new("RGB", (1200, 1200)).save(out, "PNG")  # so small a file that its sending is not followed
+    give(page, out.getvalue(), "black.png")
     page.click("#enlarge")
     page.wait_for_selector("[data-stage=computing]")
     page.click('#tabs a[href="#status"]')  # leaving the tab ends it as well

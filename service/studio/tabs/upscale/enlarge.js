@@ -6,12 +6,14 @@ import { Problem } from "../../core/problem.js";
 // Sending a large file takes long on a slow line; the server itself waits for two minutes.
 const LIMIT_SECONDS = 180;
 const SILENCE_SECONDS = 180;
+/** Bytes from which on it is told how far the sending is. */
+const LARGE = 128 << 10;
 
 /**
  * How far it is.
  *
  * @typedef {object} Progress
- * @property {"sending"|"computing"|"receiving"} stage
+ * @property {"sending"|"waiting"|"computing"|"receiving"} stage
  * @property {number} [done] tiles or bytes
  * @property {number} [of] likewise
  */
@@ -32,6 +34,7 @@ export async function enlarge(api, file, fields, { signal, seconds, tell }) {
   for (const [name, value] of Object.entries(fields)) form.append(name, value);
   form.append("image", file, "image"); // the last part: what is wrong with the others is said before it is sent
   tell({ stage: "sending" });
+  const sent = (done, of) => tell(done < of ? { stage: "sending", done, of } : { stage: "waiting" });
   const silence = new Silence(signal);
   try {
     const response = await api.call("v1/super-resolution", {
@@ -40,6 +43,7 @@ export async function enlarge(api, file, fields, { signal, seconds, tell }) {
       headers: { prefer: `wait=${Math.floor(seconds)}` },
       signal: silence.signal,
       limit: LIMIT_SECONDS,
+      sent: file.size > LARGE ? sent : undefined,
     });
     return await received(response, silence, tell);
   } catch (error) {

@@ -37,10 +37,15 @@ export function beginning({ file, before, size, expected, refusal, progress, beg
 }
 
 function underWay({ stage, done, of, began, now }, file, cancel) {
-  if (stage === "sending") return working(`Sending ${bytes(file.size)}`, cancel);
+  if (stage === "waiting") return working("Sent; waiting for the server", cancel);
+  if (of === undefined) return working(`Sending ${bytes(file.size)}`, cancel);
   const left = done > 1 ? ((now - began) / done / 1000) * (of - done) : 0;
-  const tiles = `${done} of ${of} tiles${left > 1 ? `, about ${duration(Math.round(left))} left` : ""}`;
-  const label = stage === "computing" ? tiles : `Receiving ${bytes(done)} of ${bytes(of)}`;
+  const end = left > 1 ? `, about ${duration(Math.round(left))} left` : "";
+  const label = {
+    sending: `Sending: ${bytes(done)} of ${bytes(of)}${end}`,
+    computing: `${done} of ${of} tiles${end}`,
+    receiving: `Receiving: ${bytes(done)} of ${bytes(of)}${end}`,
+  }[stage];
   return html`${bar({ label, value: done, max: of })}
     <button type="button" class="quiet" @click=${cancel}>Cancel</button>`;
 }
