@@ -2,10 +2,14 @@
 
 import { unlessAborted } from "./api.js";
 
+/** A model that is being checked takes traffic in a moment, and nothing else would say so. */
+const PAUSE_SECONDS = 2;
+
 /** Events: `change`. */
 export class Models extends EventTarget {
   #cards = [];
   #loading = null;
+  #timer = 0;
 
   /** @param {import("./api.js").Api} api */
   constructor(api) {
@@ -54,6 +58,10 @@ export class Models extends EventTarget {
     const before = JSON.stringify(this.#cards);
     this.#cards = data;
     if (JSON.stringify(data) !== before) this.dispatchEvent(new Event("change"));
+    clearTimeout(this.#timer);
+    if (data.some(({ state }) => state === "CHECKING")) {
+      this.#timer = setTimeout(() => this.load().catch(() => {}), PAUSE_SECONDS * 1000);
+    }
     return data;
   }
 

@@ -2,17 +2,17 @@
 
 import { copyAs } from "../../components/copy-as.js";
 import { FavouritesStrip } from "../../components/favourites-strip.js";
-import { empty } from "../../components/notice.js";
 import { preferred } from "../../core/generator.js";
 import { html, nothing } from "../../core/lit.js";
 import { Tab } from "../../core/tab.js";
-import { counted } from "../../core/text.js";
 import { readAddress, writeAddress } from "./address.js";
 import { commandsOf } from "./commands.js";
 import { forModel, withAdded, withFields, withLikeness, withMoved } from "./editing.js";
 import { FILE } from "./file.js";
 import { focusSoon } from "./focus.js";
 import { keyframePanel } from "./keyframe-panel.js";
+import { Missing } from "./missing.js";
+import { leftBehindNote, tooLongNote, unreadNote } from "./notes.js";
 import { DEFAULTS, frameOf, obstacle, signOf } from "./path.js";
 import { pathPanel } from "./path-panel.js";
 import { Reel } from "./reel.js";
@@ -34,6 +34,7 @@ export default class Interpolate extends Tab {
   #chosen = null; // id of a keyframe
   #limits = null;
   #note = "";
+  #missing = new Missing(this);
   #strip = new FavouritesStrip(this);
   #thumbnails = new Thumbnails(this);
   #saving = new Saving(this);
@@ -52,8 +53,7 @@ export default class Interpolate extends Tab {
     const model = params.get("model") ?? preferred(this.#cards)?.name ?? "";
     const favourites = this.studio.favourites.of(model);
     const { path, file, unread } = readAddress(params, { model, most: this.#limits.max_animation_frames, favourites });
-    const lost = `${counted(unread.length, "keyframe")} of this address cannot be read here: ${unread.join(", ")}`;
-    this.#note = unread.length ? lost : "";
+    this.#note = unreadNote(unread);
     this.#path = path;
     this.#file = file;
     this.#chosen = null;
@@ -65,7 +65,7 @@ export default class Interpolate extends Tab {
   template() {
     const card = this.#card;
     if (!this.#limits) return html`<h1>Interpolate</h1>`;
-    if (!card) return html`<h1>Interpolate</h1>${this.#noModel()}`;
+    if (!card) return html`<h1>Interpolate</h1>${this.#missing.template(this.#path.model, this.#cards, (name) => this.#setModel(name))}`;
     requestAnimationFrame(() => this.#reel.player.drawn());
     return html`<h1>Interpolate</h1>
       <div class="split">
@@ -102,13 +102,6 @@ export default class Interpolate extends Tab {
     const { keyframes, frames } = this.#path;
     if (keyframes.length < 2) return "No animation yet";
     return `Animation of ${frames} frames through ${keyframes.map(titleOf).join(", ")}`;
-  }
-
-  #noModel() {
-    const { model } = this.#path;
-    if (!model) return empty("This server has no generator that can be asked now.");
-    return html`<p class="notice bad" role="alert">There is no generator ${model} that can be asked now.</p>
-      <p class="row">${this.#cards.map(({ name }) => html`<button type="button" @click=${() => this.#setModel(name)}>Use ${name}</button>`)}</p>`;
   }
 
   #favourites(card) {
@@ -202,8 +195,7 @@ export default class Interpolate extends Tab {
 
   #setModel(model) {
     const keyframes = forModel(this.#path, this.#cards.find(({ name }) => name === model));
-    const dropped = this.#path.keyframes.length - keyframes.length;
-    this.#note = dropped ? `${counted(dropped, "keyframe")} of styles stayed behind: those are of the other model.` : "";
+    this.#note = leftBehindNote(this.#path.keyframes.length - keyframes.length);
     this.#base = { truncation: this.#base.truncation };
     this.#chosen = null;
     this.#set({ model, keyframes });
@@ -297,6 +289,7 @@ export default class Interpolate extends Tab {
     if (card) this.#thumbnails.want(path.keyframes, { noise: path.noise, digest: card.digest });
     const sign = this.#possible ? signOf(path, card.digest) : "";
     this.#reel.want(sign, { path, card, seconds: this.#seconds }, atOnce);
+    if (!card) this.#missing.lookAgain(() => !this.#card);
     this.update();
   }
 
@@ -311,14 +304,8 @@ export default class Interpolate extends Tab {
 
   #writeAddress() {
     if (!this.#card) return;
-    const { values, elsewhere, lost } = writeAddress(this.#path, this.#file, this.studio.favourites.of(this.#path.model));
+    const { values, ...tooLong } = writeAddress(this.#path, this.#file, this.studio.favourites.of(this.#path.model));
     this.view.replace(values);
-    if (elsewhere.length) {
-      const which = placesOf(elsewhere);
-      this.#note = `Styles are too long for an address: ${which} will be there in this browser only, as long as it is a favourite.`;
-    }
-    if (lost.length) this.#note = `Styles are too long for an address: ${placesOf(lost)} is not in it. Keep it as a favourite.`;
+    this.#note = tooLongNote(tooLong) || this.#note;
   }
 }
-
-const placesOf = (places) => `keyframe ${places.map((place) => place + 1).sort((one, other) => one - other).join(", ")}`;

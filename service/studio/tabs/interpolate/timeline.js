@@ -3,7 +3,7 @@
 import { droppedFavourite, isFavourite } from "../../components/favourites-strip.js";
 import { classMap, html, nothing, repeat } from "../../core/lit.js";
 import { describe, fieldsOf } from "../../core/generator.js";
-import { duration, number } from "../../core/text.js";
+import { number } from "../../core/text.js";
 import { frameOf } from "./path.js";
 
 const DRAGGED = "application/x-ganserve-keyframe";
@@ -24,7 +24,7 @@ export function timeline({ path, thumbnails, chosen, on }) {
       ({ id }) => id,
       (keyframe, index) => one({ keyframe, index, path, shown: thumbnails.of(keyframe.id), chosen: keyframe.id === chosen, on }),
     )}
-    ${keyframes.length ? nothing : html`<li class="hint">Drag favourites here, or choose them there.</li>`}
+    ${keyframes.length ? nothing : html`<li class="hint">Drag favourites here, or type seeds below.</li>`}
   </ol>`;
 }
 
@@ -44,7 +44,7 @@ function one({ keyframe, index, path, shown, chosen, on }) {
       ${shown.problem ? html`<span class="why" title=${shown.problem.detail || shown.problem.title}>cannot be drawn</span>` : nothing}
     </button>
     <p class="caption"><span>${titleOf(keyframe)}</span> <small>${own(keyframe)}</small></p>
-    <p class="place"><small>${duration(frameOf(path, index) / path.fps)}</small></p>
+    <p class="place"><small>${(frameOf(path, index) / path.fps).toFixed(1)} s</small></p>
     <p class="moves">
       <button type="button" class="quiet left" aria-label=${`Move keyframe ${index + 1} left`} title="Move left"
         ?disabled=${index === 0} @click=${() => move(-1)}>‹</button>
