@@ -2,7 +2,8 @@
 
 What depends on the weights alone is computed before. The gain of the leaky ReLU goes into what it is applied
 to, the bias of a layer that doubles resolution into its filter, styles of a to-RGB into its few weights, and
-wide convolutions are computed as `winograd.py` says.
+wide convolutions are computed as `winograd.py` says; these have channels last. Where maps have more numbers
+than kernels, styles and demodulation scale the kernels.
 """
 
 from __future__ import annotations
@@ -17,14 +18,17 @@ from training.export.winograd import Winograd
 from training.networks.layers import ACTIVATION_GAIN, EqualizedLinear, upsample2x
 from training.networks.stylegan2 import StyledConv, SynthesisBlock, SynthesisNetwork, ToRGB
 
-WIDE = 256
+WIDE = 64
 """Channels in and out from which fewer multiplications outweigh passing over the maps more often."""
 
-LARGE = 32
+LARGE = 16
 """Height and width from which they do."""
 
-MAX_ERROR = 3e-5
-"""Most that the served order of sums may change an image; the parity gate allows three times it."""
+MOST = 2**23
+"""Numbers in a map up to which they do; also, tiles take two and a quarter times its memory, twice."""
+
+MAX_ERROR = 5e-5
+"""Most that the served order of sums may change an image; the parity gate allows twice it."""
 
 
 def served_synthesis(synthesis: SynthesisNetwork) -> ServedSynthesis:
@@ -81,10 +85,16 @@ class ServedSynthesis(nn.Module):
         x = self.const.unsqueeze(0).expand(ws.shape[0], -1, -1, -1)
         rgb: Tensor | None = None
         colours = iter(self.colours)
-        for i, layer in enumerate(self.layers):
+        channels_last = False
+        for i, layer in enumerate(cast("list[_Layer]", list(self.layers))):
+            if layer.channels_last and not channels_last:
+                x = x.permute(0, 2, 3, 1)
+            elif channels_last and not layer.channels_last:
+                x = x.permute(0, 3, 1, 2)
+            channels_last = layer.channels_last
             x = layer(x, ws[:, i], noise[i] if noise else None)
             if i % 2 == 0:  # the last layer of its resolution
-                y = next(colours)(x, ws[:, i + 1])
+                y = next(colours)(x, ws[:, i + 1], channels_last)
                 rgb = y if rgb is None else upsample2x(rgb, self.f, 3) + y
         assert rgb is not None
         return rgb
@@ -127,28 +137,60 @@ class _Layer(nn.Module):
         if conv.noise:
             self.register_buffer("strength", conv.noise_strength.detach() * ACTIVATION_GAIN)
         self.convolve: Winograd | None = None
-        if conv.up:
+        self.scales_kernels = False
+        if fast and _is_worth_it(conv):
+            self.convolve = Winograd(weight, conv.resolution // (2 if conv.up else 1), up=conv.up)
+            self.scales_kernels = not self.convolve.kernels_first and _has_more_in_maps(conv)
+        elif conv.up:
             self.register_buffer("weight", weight.transpose(0, 1).contiguous())
             self.register_buffer("fir", (conv.f * 4).expand(conv.out_channels, 1, 4, 4).contiguous())
-        elif fast and min(weight.shape[:2]) >= WIDE and conv.resolution >= LARGE:
-            self.convolve = Winograd(weight, conv.resolution)
         else:
             self.register_buffer("weight", weight)
 
+    @property
+    def channels_last(self) -> bool:
+        """Whether maps are [N, H, W, C], before and after."""
+        return self.convolve is not None
+
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
         s = self.affine(w)
-        d = (s.square() @ self.sigma2 + 1e-8 / ACTIVATION_GAIN**2).rsqrt()[:, :, None, None]
-        x = x * s[:, :, None, None]
-        if self.up:
-            x = F.conv_transpose2d(x, self.weight, stride=2) * d
-            x = F.conv2d(x, self.fir, self.bias, padding=1, groups=len(self.bias))
-        else:
-            x = F.conv2d(x, self.weight, padding=1) if self.convolve is None else self.convolve(x)
-            x = x * d + self.bias[:, None, None]
+        d = (s.square() @ self.sigma2 + 1e-8 / ACTIVATION_GAIN**2).rsqrt()
         if noise is not None:
-            x = x + noise * self.strength
+            noise = noise * self.strength
+        if self.convolve is None:
+            x = self._summed(x, s[:, :, None, None], d[:, :, None, None])
+        elif self.scales_kernels:
+            x = self.convolve(x, s[:, :, None] * d[:, None]) + self.bias
+        else:
+            x = self.convolve(x * s[:, None, None]) * d[:, None, None] + self.bias
+        if noise is not None:
+            x = x + (noise.permute(0, 2, 3, 1) if self.channels_last else noise)
         x = F.leaky_relu(x, 0.2)
         return x if self.bound is None else x.clamp(-self.bound, self.bound)
+
+    def _summed(self, x: Tensor, s: Tensor, d: Tensor) -> Tensor:
+        """The convolution by its definition, with the bias. [N, C, H, W]."""
+        x = x * s
+        if not self.up:
+            return F.conv2d(x, self.weight, padding=1) * d + self.bias[:, None, None]
+        x = F.conv_transpose2d(x, self.weight, stride=2) * d
+        return F.conv2d(x, self.fir, self.bias, padding=1, groups=len(self.bias))
+
+
+def _is_worth_it(conv: StyledConv) -> bool:
+    """Whether fewer multiplications take less time, passing over the maps more often."""
+    channels, side = conv.weight.shape[:2], conv.resolution
+    if min(channels) < WIDE or side < LARGE or conv.out_channels * side**2 > MOST:
+        return False
+    # Of a transposed convolution they are no fewer; what is gained is the pass of its filter.
+    return not conv.up or _has_more_in_maps(conv)
+
+
+def _has_more_in_maps(conv: StyledConv) -> bool:
+    """Whether maps, before and after, have more numbers than kernels have in Winograd's basis."""
+    o, i = conv.weight.shape[:2]
+    squares = 4 if conv.up else 1
+    return conv.resolution**2 * (o + i / squares) > 36 * squares * o * i
 
 
 class _Colours(nn.Module):
@@ -164,7 +206,12 @@ class _Colours(nn.Module):
         self.register_buffer("weight", torgb.weight.detach().flatten(1))  # [3, C]
         self.register_buffer("bias", torgb.bias.detach())
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+    def forward(self, x: Tensor, w: Tensor, channels_last: bool) -> Tensor:
         weight = self.weight * self.affine(w).unsqueeze(1)  # [N, 3, C]
-        y: Tensor = (weight @ x.flatten(2)).unflatten(2, x.shape[2:]) + self.bias[:, None, None]
+        y: Tensor
+        if channels_last:
+            y = (x.flatten(1, 2) @ weight.transpose(1, 2)).transpose(1, 2).unflatten(2, x.shape[1:3])
+        else:
+            y = (weight @ x.flatten(2)).unflatten(2, x.shape[2:])
+        y = y + self.bias[:, None, None]
         return y if self.bound is None else y.clamp(-self.bound, self.bound)
