@@ -64,7 +64,7 @@ RECORDER = """
   window.fetch = async (url, options) => {
     if (!String(url).includes("/images/")) return plain(url, options);
     const value = Number(new URL(url).searchParams.get("truncation") ?? 1);
-    const call = {value, began: performance.now(), ended: null};
+    const call = {url: String(url), value, began: performance.now(), ended: null};
     noted.calls.push(call);
     try {
       const response = await plain(url, options);
