@@ -62,7 +62,7 @@ def test_a_folder_is_dropped_followed_retried_and_fetched(
     sent = photos(folder)
     page = studio.open("jobs")
     studio.drop(".dropzone", folder)
-    expect(page.locator(".sum")).to_have_text(re.compile("^3 images, "))
+    expect(page.locator(".sum")).to_contain_text("3 images, ")
     expect(page.locator(".left-out")).to_contain_text("holiday/notes.txt: it is no image")
     page.select_option("#model", "photo-x4")
     page.fill('.slider input[type="number"]', "2")
@@ -200,7 +200,7 @@ def test_chosen_files_are_sent_and_again_by_command(
     page.set_input_files("#folder", tmp_path / "holiday")
     page.wait_for_selector("#send:not([disabled])")
     page.set_input_files("#files", tmp_path / "holiday" / "red.png")
-    expect(page.locator(".sum")).to_have_text(re.compile("^4 images, "))
+    expect(page.locator(".sum")).to_contain_text("4 images, ")
     page.click("#send")
     job = shown_job(page)
     page.wait_for_selector("#archive")
@@ -329,7 +329,7 @@ def test_a_job_without_worker_and_a_gateway_that_is_killed(
     browser: Browser, own_service: JobsService
 ) -> None:
     for studio in opened(browser, own_service.gateway.url):
-        job = begin_seeds(studio, 500)
+        job = begin_seeds(studio, 250)
         page = studio.page
         expect(page.locator(".waits")).to_contain_text("waits for a worker")
         own_service.start_worker()
@@ -342,12 +342,12 @@ def test_a_job_without_worker_and_a_gateway_that_is_killed(
         expect(page.locator(".lost")).to_have_count(0)
         page.wait_for_selector("#archive", timeout=60_000)
         assert page.evaluate("window.sameDocument") is True
-        expect(page.locator(".state")).to_contain_text("500 of 500 done")
+        expect(page.locator(".state")).to_contain_text("250 of 250 done")
         expect(page.locator('.items tbody tr[data-state="succeeded"]')).to_have_count(50)
         assert page.locator("main > .jobs > .notice.bad").count() == 0
         with own_service.client() as http:
             assert http.get(f"/v1/jobs/{job}").status_code == httpx.codes.OK
-            assert wait_ended(http, job)["counts"]["succeeded"] == 500
+            assert wait_ended(http, job)["counts"]["succeeded"] == 250
 
 
 def pixels_of(file: bytes) -> bytes:

@@ -27,10 +27,23 @@ export class Archive {
   button(job) {
     const name = `${job.id}.zip`;
     if (!this.api.hasKey) {
-      return html`<a class="button primary" id="archive" href=${new URL(job.links.archive.slice(1), ROOT).href} download=${name}>Download all (zip)</a>`;
+      return html`<a
+        class="button primary"
+        id="archive"
+        href=${new URL(job.links.archive.slice(1), ROOT).href}
+        download=${name}
+        >Download all (zip)</a
+      >`;
     }
-    return html`<button type="button" class="primary" id="archive" ?disabled=${this.#fetching !== null}
-      @click=${() => this.#fetch(job, name)}>Download all (zip)</button>`;
+    return html`<button
+      type="button"
+      class="primary"
+      id="archive"
+      ?disabled=${this.#fetching !== null}
+      @click=${() => this.#fetch(job, name)}
+    >
+      Download all (zip)
+    </button>`;
   }
 
   template() {
@@ -52,7 +65,9 @@ export class Archive {
         },
       });
       const blob = await new Response(response.body.pipeThrough(counted)).blob().catch((error) => {
-        throw isAbort(error) ? error : new Problem({ title: "The archive broke off", detail: "Not all of it came; fetch it again." });
+        throw isAbort(error)
+          ? error
+          : new Problem({ title: "The archive broke off", detail: "Not all of it came; fetch it again." });
       });
       download(new Blob([blob], { type: "application/zip" }), name);
     } catch (error) {

@@ -9,8 +9,15 @@ const PARTS = ["succeeded", "failed", "cancelled", "running"];
 export function bar(job) {
   const { counts } = job;
   const total = Math.max(1, counts.total);
-  return html`<div class="bar" role="progressbar" aria-label="Items done" aria-valuemin="0" aria-valuemax=${total}
-    aria-valuenow=${doneOf(job)} aria-valuetext=${countsOf(job)}>
+  return html`<div
+    class="bar"
+    role="progressbar"
+    aria-label="Items done"
+    aria-valuemin="0"
+    aria-valuemax=${total}
+    aria-valuenow=${doneOf(job)}
+    aria-valuetext=${countsOf(job)}
+  >
     ${PARTS.map((part) => html`<span class=${part} .style=${`--share: ${counts[part] / total}`}></span>`)}
   </div>`;
 }

@@ -35,7 +35,7 @@ export function following(job, key) {
       script([
         `    for event in client.job_events(${python(job.id)}):`,
         "        if event.item and event.item.ended:",
-        '            print(event.item.name, event.item.state, event.item.reason)',
+        "            print(event.item.name, event.item.state, event.item.reason)",
         `    print(client.job(${python(job.id)}).state)`,
       ]),
     CLI: () => cliOf(["jobs", "watch", job.id]),
@@ -64,11 +64,16 @@ function curlWithFiles(body, listed, folder, key) {
     const call = curlOf({ path: "v1/jobs", form: { job, zip: "@-;filename=images.zip" }, key });
     return `zip -qr - ${quoted(folder)} | ${call}`;
   }
-  return curlOf({ path: "v1/jobs", form: { job, files: listed.map((name) => `@${inForm(name)};filename=${inForm(name)}`) }, key });
+  return curlOf({
+    path: "v1/jobs",
+    form: { job, files: listed.map((name) => `@${inForm(name)};filename=${inForm(name)}`) },
+    key,
+  });
 }
 
 /** A name as curl's `-F` reads it, whatever is in it. */
-const inForm = (name) => (/^[\w./-]+$/.test(name) ? name : `"${name.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`);
+const inForm = (name) =>
+  /^[\w./-]+$/.test(name) ? name : `"${name.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`;
 
 function pythonMaking(body, files) {
   const { operation, model, inputs, seeds, webhook, ...rest } = body;
@@ -76,7 +81,7 @@ function pythonMaking(body, files) {
     ...rest,
     seeds: undefined,
     webhook: webhook?.url,
-    prefixes: inputs?.map(({ prefix, pattern }) => pattern ?? null ? [prefix, pattern] : prefix),
+    prefixes: inputs?.map(({ prefix, pattern }) => ((pattern ?? null) ? [prefix, pattern] : prefix)),
   };
   const words = [python(operation), python(model)];
   const named = pythonArguments(given);
@@ -90,7 +95,10 @@ function pythonMaking(body, files) {
     const below = `sorted(Path(${python(files.folder)}).rglob("*"))`;
     lines.push(`    files = [(path.as_posix(), path) for path in ${below} if path.is_file()]`);
   }
-  lines.push(`    job = client.create_job(${words.join(", ")})`, "    print(client.wait_for_job(job.id).state, job.id)");
+  lines.push(
+    `    job = client.create_job(${words.join(", ")})`,
+    "    print(client.wait_for_job(job.id).state, job.id)",
+  );
   return script(lines, files && !files.listed ? ["from pathlib import Path"] : []);
 }
 
@@ -100,7 +108,11 @@ function batch(job, { parameters = {}, seeds, naming }, folder) {
   const input = job.inputs?.[0];
   if (job.operation !== "generate") words.push(input ? input.prefix : folder);
   words.push(job.destination ?? "results", "--model", job.model);
-  if (seeds) words.push("--seeds", Array.isArray(seeds) ? seeds.join(",") : `${seeds.first}-${seeds.first + seeds.count - 1}`);
+  if (seeds)
+    words.push(
+      "--seeds",
+      Array.isArray(seeds) ? seeds.join(",") : `${seeds.first}-${seeds.first + seeds.count - 1}`,
+    );
   if (input?.pattern) words.push("--pattern", input.pattern);
   for (const [name, value] of Object.entries(parameters)) words.push(...option(name, value));
   if (naming) words.push("--naming", naming);
@@ -110,8 +122,14 @@ function batch(job, { parameters = {}, seeds, naming }, folder) {
 
 function option(name, value) {
   if (value === null || value === false) return [];
-  if (name === "edits") return Object.entries(value).flatMap(([direction, amount]) => ["--edit", `${direction}=${amount}`]);
-  const flag = { keep_exif: "--keep-exif", truncation_cutoff: "--truncation-cutoff", rotation: "--rotate", translation: "--translate" };
+  if (name === "edits")
+    return Object.entries(value).flatMap(([direction, amount]) => ["--edit", `${direction}=${amount}`]);
+  const flag = {
+    keep_exif: "--keep-exif",
+    truncation_cutoff: "--truncation-cutoff",
+    rotation: "--rotate",
+    translation: "--translate",
+  };
   const word = flag[name] ?? `--${name}`;
   if (value === true) return [word];
   return [word, Array.isArray(value) ? value.join(",") : value];

@@ -61,7 +61,9 @@ export class Draft {
 
   /** URLs of the first few images. */
   previews() {
-    const few = this.images.filter(({ file, path }) => DRAWABLE.test(path) && file.size <= LARGEST_PREVIEW_BYTES).slice(0, PREVIEWED);
+    const few = this.images
+      .filter(({ file, path }) => DRAWABLE.test(path) && file.size <= LARGEST_PREVIEW_BYTES)
+      .slice(0, PREVIEWED);
     return few.map(({ file }) => this.#urls.of(file));
   }
 

@@ -10,10 +10,18 @@ export function dropZone(job) {
     if (files.length) job.fromThese(files);
   };
   return html`<section class=${classMap({ dropzone: true, over: job.over })} aria-label="New job">
-    <p><strong>Drop a folder, images or a zip here</strong><br><small>to upscale or translate them all; nothing is lost when this page is closed.</small></p>
+    <p>
+      <strong>Drop a folder, images or a zip here</strong><br /><small
+        >to upscale or translate them all; nothing is lost when this page is closed.</small
+      >
+    </p>
     <div class="row">
-      <label class="button pick">Choose a folder<input id="folder" type="file" webkitdirectory multiple @change=${take}></label>
-      <label class="button pick">Choose files<input id="files" type="file" multiple accept="image/*,.zip,application/zip" @change=${take}></label>
+      <label class="button pick"
+        >Choose a folder<input id="folder" type="file" webkitdirectory multiple @change=${take}
+      /></label>
+      <label class="button pick"
+        >Choose files<input id="files" type="file" multiple accept="image/*,.zip,application/zip" @change=${take}
+      /></label>
       <button type="button" id="seeds-job" @click=${job.beginSeeds}>Generate from seeds</button>
     </div>
   </section>`;

@@ -13,20 +13,26 @@ import { ago, clock, ended } from "./words.js";
  * @param {(text: string) => void} options.announce
  */
 export function facts({ job, names, key, announce }) {
+  const group = (name, label, commands) => html`<div class=${name}>${copyAs({ commands, announce, label })}</div>`;
+  // Seeds that were listed one by one are known only as far as the items are.
+  const repeatable = names && (names.all || job.operation !== "generate" || job.seeds);
+  const fetchable = ended(job) && job.counts.succeeded && !job.destination;
   return html`<section class="split-even">
     <div class="card">
       <h2>About this job</h2>
       <dl class="facts">
-        ${rows(job).map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`)}
+        ${rows(job).map(
+          ([name, value]) =>
+            html`<dt>${name}</dt>
+              <dd>${value}</dd>`,
+        )}
       </dl>
     </div>
     <div class="card">
       <h2>As a command</h2>
-      ${names && (names.all || job.operation !== "generate" || job.seeds) ? html`<div class="making">${copyAs({ commands: makingAgain(job, names, key), announce, label: "Make it again" })}</div>` : nothing}
-      <div class="following">${copyAs({ commands: following(job, key), announce, label: "Follow it" })}</div>
-      ${ended(job) && job.counts.succeeded && !job.destination
-        ? html`<div class="fetching">${copyAs({ commands: fetching(job, key), announce, label: "Fetch the results" })}</div>`
-        : nothing}
+      ${repeatable ? group("making", "Make it again", makingAgain(job, names, key)) : nothing}
+      ${group("following", "Follow it", following(job, key))}
+      ${fetchable ? group("fetching", "Fetch the results", fetching(job, key)) : nothing}
     </div>
   </section>`;
 }
@@ -36,7 +42,12 @@ function rows(job) {
   const parameters = Object.entries(job.parameters).filter(([, value]) => value !== null);
   return [
     ["Model", html`<a href=${`#models?model=${job.model}`}>${job.model}</a>`],
-    ["Parameters", parameters.length ? parameters.map(([name, value]) => `${name} ${said(value)}`).join(", ") : "as the model has them"],
+    [
+      "Parameters",
+      parameters.length
+        ? parameters.map(([name, value]) => `${name} ${said(value)}`).join(", ")
+        : "as the model has them",
+    ],
     job.seeds && ["Seeds", `${job.seeds.first} – ${job.seeds.first + job.seeds.count - 1}`],
     job.inputs && ["Reads", job.inputs.map(({ prefix, pattern }) => `${prefix}${pattern ?? ""}`).join(", ")],
     ["Results", html`<code>${job.destination ?? job.naming}</code>`],

@@ -11,13 +11,19 @@ export function itemsSection({ view, job, page, thumbnails, open, save }) {
   return html`<section class="card" aria-labelledby="items-title">
     <div class="heading">
       <h2 id="items-title">Items</h2>
-      <div class="row filters" role="group" aria-label="Show items">${Object.keys(FILTERS).map((show) => filter(view, job, page, show))}</div>
+      <div class="row filters" role="group" aria-label="Show items">
+        ${Object.keys(FILTERS).map((show) => filter(view, job, page, show))}
+      </div>
     </div>
-    ${page.items === null
-      ? html`<p class="empty">Looking for items…</p>`
-      : page.items.length
-        ? itemsTable({ items: page.items, seeds: job.operation === "generate", thumbnails, open, save })
-        : html`<p class="empty">${page.show || page.first ? "There are none of these." : "There are no items yet."}</p>`}
+    ${
+      page.items === null
+        ? html`<p class="empty">Looking for items…</p>`
+        : page.items.length
+          ? itemsTable({ items: page.items, seeds: job.operation === "generate", thumbnails, open, save })
+          : html`<p class="empty">
+              ${page.show || page.first ? "There are none of these." : "There are no items yet."}
+            </p>`
+    }
     ${pager(view, job, page)}
   </section>`;
 }
@@ -25,8 +31,15 @@ export function itemsSection({ view, job, page, thumbnails, open, save }) {
 function filter(view, job, page, show) {
   const count = show ? job.counts[show] : job.counts.total;
   if (show && !count && page.show !== show) return nothing;
-  return html`<button type="button" class="chip" data-show=${show || "all"} aria-pressed=${String(page.show === show)}
-    @click=${() => goTo(view, show, 0)}>${FILTERS[show].text} <span class="count">${number(count)}</span></button>`;
+  return html`<button
+    type="button"
+    class="chip"
+    data-show=${show || "all"}
+    aria-pressed=${String(page.show === show)}
+    @click=${() => goTo(view, show, 0)}
+  >
+    ${FILTERS[show].text} <span class="count">${number(count)}</span>
+  </button>`;
 }
 
 function pager(view, job, page) {
@@ -41,15 +54,26 @@ function pager(view, job, page) {
   };
   const before = page.show ? 0 : Math.max(0, page.first - PAGE);
   return html`<nav class="row pager" aria-label="Pages of items">
-    <button type="button" ?disabled=${!page.first} @click=${() => goTo(view, page.show, before)}>${page.show ? "First" : "Previous"}</button>
+    <button type="button" ?disabled=${!page.first} @click=${() => goTo(view, page.show, before)}>
+      ${page.show ? "First" : "Previous"}
+    </button>
     <span>${where}</span>
-    <button type="button" ?disabled=${page.next === null} @click=${() => goTo(view, page.show, page.next)}>Next</button>
-    <label class="jump">From item <input type="number" min="1" max=${job.counts.total} .value=${String(page.first + 1)} @change=${jump}></label>
+    <button type="button" ?disabled=${page.next === null} @click=${() => goTo(view, page.show, page.next)}>
+      Next
+    </button>
+    <label class="jump"
+      >From item
+      <input type="number" min="1" max=${job.counts.total} .value=${String(page.first + 1)} @change=${jump}
+    /></label>
   </nav>`;
 }
 
 /** A new entry of the history: "back" is the page before. */
 function goTo(view, show, first) {
-  const params = new URLSearchParams({ job: view.params.get("job"), ...(show && { show }), ...(first && { from: first }) });
+  const params = new URLSearchParams({
+    job: view.params.get("job"),
+    ...(show && { show }),
+    ...(first && { from: first }),
+  });
   location.hash = hashOf(view.tab, params);
 }

@@ -2,6 +2,7 @@
 
 import { html, nothing, ref, repeat } from "../../core/lit.js";
 import { bytes, duration, number } from "../../core/text.js";
+import { icon } from "../../components/icons.js";
 import { adviceOf, ended, stateOf } from "./words.js";
 
 const SMALL = 128; // pixels; a picture that is drawn larger than it is keeps its own
@@ -28,7 +29,11 @@ export function itemsTable({ items, seeds, thumbnails, open, save }) {
       </tr>
     </thead>
     <tbody>
-      ${repeat(items, ({ n }) => n, (item) => row({ item, seeds, thumbnails, open, save }))}
+      ${repeat(
+        items,
+        ({ n }) => n,
+        (item) => row({ item, seeds, thumbnails, open, save }),
+      )}
     </tbody>
   </table>`;
 }
@@ -41,26 +46,50 @@ function row({ item, seeds, thumbnails, open, save }) {
     <th scope="row">
       <span class="name">${seeds ? `Seed ${item.name}` : item.name}</span>
       ${problem ? reason(problem) : nothing}
-      ${output ? html`<small class="narrow">${output.width} × ${output.height}, ${bytes(output.size)}</small>` : nothing}
+      ${output ? html`<small class="narrow">${sides(output)}, ${bytes(output.size)}</small>` : nothing}
     </th>
-    <td><span class=${`badge ${tone}`}><span aria-hidden="true">${sign}</span> ${text}</span></td>
+    <td>
+      <span class=${`badge ${tone}`}><span aria-hidden="true">${sign}</span> ${text}</span>
+    </td>
     <td class="wide">${number(attempts)}</td>
     <td class="wide">${took(item)}</td>
-    <td class="wide">${output ? html`${output.width} × ${output.height}<br><small>${bytes(output.size)}</small>` : nothing}</td>
-    <td>${output
-      ? html`<button type="button" class="quiet save" aria-label=${`Save ${output.name}`} title="Save"
-          @click=${() => save(item)}>⤓</button>`
-      : nothing}</td>
+    <td class="wide">
+      ${output ? html`${output.width} × ${output.height}<br /><small>${bytes(output.size)}</small>` : nothing}
+    </td>
+    <td>
+      ${
+        output
+          ? html`<button
+              type="button"
+              class="quiet save"
+              aria-label=${`Save ${output.name}`}
+              title="Save"
+              @click=${() => save(item)}
+            >
+              ${icon("save")}
+            </button>`
+          : nothing
+      }
+    </td>
   </tr>`;
 }
+
+const sides = ({ width, height }) => `${width} × ${height}`;
 
 function picture(item, thumbnails, open) {
   const { output } = item;
   if (!output) return html`<span class=${`thumb ${item.state}`}></span>`;
   const url = thumbnails.url(output);
-  return html`<button type="button" class="thumb" .output=${output} ${ref(thumbnails.watch)} @click=${() => open(item)}
-    aria-label=${`Show ${output.name}`}>
-    ${url ? html`<img class=${output.width <= SMALL ? "pixels" : ""} src=${url} alt="" loading="lazy">` : html`<span aria-hidden="true">⛶</span>`}
+  const kind = output.width <= SMALL ? "pixels" : "";
+  return html`<button
+    type="button"
+    class="thumb"
+    .output=${output}
+    ${ref(thumbnails.watch)}
+    @click=${() => open(item)}
+    aria-label=${`Show ${output.name}`}
+  >
+    ${url ? html`<img class=${kind} src=${url} alt="" loading="lazy" />` : icon("enlarge")}
   </button>`;
 }
 

@@ -4,22 +4,21 @@ import { html, nothing } from "../../core/lit.js";
 import { follow } from "../../core/events.js";
 import { download } from "../../core/files.js";
 import { isAbort } from "../../core/problem.js";
-import { counted, duration, number } from "../../core/text.js";
+import { counted, number } from "../../core/text.js";
 import { hashOf } from "../../core/view.js";
 import { confirm } from "../../components/confirm.js";
-import { notice } from "../../components/notice.js";
 import { Archive } from "./archive.js";
-import { bar, percent } from "./bar.js";
+import { percent } from "./bar.js";
 import { facts } from "./facts.js";
-import { ItemPage } from "./item-page.js";
+import { FILTERS, ItemPage } from "./item-page.js";
 import { itemsSection } from "./items-section.js";
 import { Pace } from "./pace.js";
+import { LOST, away, standing } from "./standing.js";
 import { Thumbnails } from "./thumbnails.js";
 import { countsOf, ended, jobState, titleOf } from "./words.js";
 
 const MOST_NAMED = 20; // files; a command line is no place for more
 const MOST_SEEDS = 1000;
-const LOST = "The connection to the server is lost; it is tried again by itself. What is shown may be old.";
 
 export class JobView {
   job = null;
@@ -62,7 +61,8 @@ export class JobView {
   changed() {
     const { params } = this.tab.view;
     const first = Number(params.get("from"));
-    this.page.turnTo(params.get("show") ?? "", Number.isInteger(first) && first > 0 ? first : 0);
+    const show = params.get("show") ?? "";
+    this.page.turnTo(Object.hasOwn(FILTERS, show) ? show : "", Number.isInteger(first) && first > 0 ? first : 0);
   }
 
   stop() {
@@ -75,53 +75,22 @@ export class JobView {
   template() {
     const { job } = this;
     return html`<p class="back"><a href="#jobs">← All jobs</a></p>
-      ${job ? this.#whole(job) : html`<h1 tabindex="-1">Job</h1>${this.#away()}`}`;
+      ${
+        job
+          ? this.#whole(job)
+          : html`<h1 tabindex="-1">Job</h1>
+              ${this.#lost ? away(this.#lost) : nothing}`
+      }`;
   }
 
   #whole(job) {
-    const { text, sign, tone } = jobState(job);
+    const { page, thumbnails } = this;
+    const announce = (words) => this.tab.studio.announce(words);
     return html`<section class="card state" data-state=${job.state} aria-labelledby="job-title">
-        <div class="heading">
-          <h1 id="job-title" tabindex="-1">${titleOf(job)}</h1>
-          <span class=${`badge ${tone}`}><span aria-hidden="true">${sign}</span> ${text}</span>
-        </div>
-        ${bar(job)}
-        <p class="far"><strong>${percent(job)} %</strong> <span>${countsOf(job)}</span> ${this.#when(job)}</p>
-        ${this.#away()} ${this.#waits(job)}
-        ${job.problem ? html`<p class="notice bad"><span><strong>${job.problem.title}.</strong> ${job.problem.detail}</span></p>` : nothing}
-        ${this.#actions(job)} ${this.archive.template()}
+        ${standing(job, this.pace, this.#lost)} ${this.#actions(job)} ${this.archive.template()}
       </section>
-      ${itemsSection({ view: this.tab.view, job, page: this.page, thumbnails: this.thumbnails, open: this.#open, save: this.#save })}
-      ${facts({ job, names: this.#names, announce: (words) => this.tab.studio.announce(words), key: this.api.hasKey })}`;
-  }
-
-  #away() {
-    if (!this.#lost) return nothing;
-    if (this.#lost.slug === "unreachable") {
-      return html`<p class="notice bad lost" role="status"><span>${LOST}</span></p>`;
-    }
-    return html`<div class="lost">${notice(this.#lost)}<p><small>It is tried again by itself.</small></p></div>`;
-  }
-
-  #waits(job) {
-    if (ended(job) || this.#lost || this.pace.still(job) < 3) return nothing;
-    const { counts } = job;
-    const words =
-      counts.running > 0
-        ? `Nothing has been done for ${duration(Math.round(this.pace.still(job)))}: large items take long, and busy models too.`
-        : "It waits for a worker: others may be busy with other jobs, or none is there. It begins by itself.";
-    if (counts.running > 0 && this.pace.still(job) < 20) return nothing;
-    return html`<p class="notice waits" role="status"><span>${words}</span></p>`;
-  }
-
-  #when(job) {
-    if (ended(job)) {
-      return job.started_at && job.ended_at
-        ? html`<span>in ${duration((Date.parse(job.ended_at) - Date.parse(job.started_at)) / 1000)}</span>`
-        : nothing;
-    }
-    const left = this.pace.left(job);
-    return left === null ? nothing : html`<span>about ${duration(Math.round(left))} left</span>`;
+      ${itemsSection({ view: this.tab.view, job, page, thumbnails, open: this.#open, save: this.#save })}
+      ${facts({ job, names: this.#names, key: this.api.hasKey, announce })}`;
   }
 
   #actions(job) {
@@ -131,15 +100,22 @@ export class JobView {
     if (!ended(job)) {
       return html`<p class="row">
         <button type="button" id="cancel" ?disabled=${busy || job.cancelling} @click=${() => this.#cancel()}>
-          ${job.cancelling ? "Being cancelled…" : "Cancel the job"}</button>
+          ${job.cancelling ? "Being cancelled…" : "Cancel the job"}
+        </button>
       </p>`;
     }
     return html`<p class="row">
       ${counts.succeeded && !job.destination ? this.archive.button(job) : nothing}
-      ${again
-        ? html`<button type="button" id="retry" ?disabled=${busy} @click=${() => this.#retry()}>Retry ${counted(again, "item")}</button>`
-        : nothing}
-      <button type="button" id="delete" class="quiet" ?disabled=${busy} @click=${() => this.#delete()}>Delete</button>
+      ${
+        again
+          ? html`<button type="button" id="retry" ?disabled=${busy} @click=${() => this.#retry()}>
+              Retry ${counted(again, "item")}
+            </button>`
+          : nothing
+      }
+      <button type="button" id="delete" class="quiet" ?disabled=${busy} @click=${() => this.#delete()}>
+        Delete
+      </button>
     </p>`;
   }
 
@@ -188,7 +164,10 @@ export class JobView {
     this.#names ??= { names: [], all: false };
     const { signal } = this.#ended;
     try {
-      const { data, next } = await this.api.json(`${this.#path}/items?limit=${this.job.operation === "generate" ? MOST_SEEDS : MOST_NAMED}`, { signal });
+      const { data, next } = await this.api.json(
+        `${this.#path}/items?limit=${this.job.operation === "generate" ? MOST_SEEDS : MOST_NAMED}`,
+        { signal },
+      );
       this.#names = { names: data.map(({ name }) => name), all: next === null };
     } catch (error) {
       if (!isAbort(error)) this.#names = null; // at the next event once more
@@ -203,35 +182,48 @@ export class JobView {
     this.tab.update();
     // It may be asked for where it cannot be followed.
     if (problem?.slug === "too-many-watchers") {
-      await this.api.json(this.#path, { signal: this.#ended.signal, patient: false }).then((job) => this.#become(job), () => {});
+      await this.api.json(this.#path, { signal: this.#ended.signal, patient: false }).then(
+        (job) => this.#become(job),
+        () => {},
+      );
     }
   }
 
   #cancel() {
-    return this.#ask("cancel", {
-      title: "Cancel this job?",
-      text: "What is done stays. What runs is stopped, and nothing more is begun; it can be retried later.",
-      yes: "Cancel the job",
-      no: "Let it go on",
-    }, () => this.api.json(this.#path, { method: "DELETE", signal: this.#ended.signal }));
+    return this.#ask(
+      "cancel",
+      {
+        title: "Cancel this job?",
+        text: "What is done stays. What runs is stopped, and nothing more is begun; it can be retried later.",
+        yes: "Cancel the job",
+        no: "Let it go on",
+      },
+      () => this.api.json(this.#path, { method: "DELETE", signal: this.#ended.signal }),
+    );
   }
 
   #retry() {
-    return this.#ask("retry", null, () => this.api.json(`${this.#path}/retry`, { method: "POST", signal: this.#ended.signal }));
+    return this.#ask("retry", null, () =>
+      this.api.json(`${this.#path}/retry`, { method: "POST", signal: this.#ended.signal }),
+    );
   }
 
   #delete() {
-    return this.#ask("delete", {
-      title: "Delete this job and its files?",
-      text: this.job.destination
-        ? "What it wrote to its destination stays there."
-        : `${counted(this.job.counts.succeeded, "result")} will be gone. There is no way back.`,
-      yes: "Delete",
-    }, async () => {
-      await this.api.call(`${this.#path}?purge=true`, { method: "DELETE", signal: this.#ended.signal });
-      location.hash = hashOf("jobs");
-      return null;
-    });
+    return this.#ask(
+      "delete",
+      {
+        title: "Delete this job and its files?",
+        text: this.job.destination
+          ? "What it wrote to its destination stays there."
+          : `${counted(this.job.counts.succeeded, "result")} will be gone. There is no way back.`,
+        yes: "Delete",
+      },
+      async () => {
+        await this.api.call(`${this.#path}?purge=true`, { method: "DELETE", signal: this.#ended.signal });
+        location.hash = hashOf("jobs");
+        return null;
+      },
+    );
   }
 
   /** Asks the user, then the server; what comes of it is followed. */
@@ -249,15 +241,29 @@ export class JobView {
     });
     this.#asked = "";
     this.tab.update();
+    // The button may be gone, and the focus with it.
+    requestAnimationFrame(() =>
+      requestAnimationFrame(() => document.activeElement === document.body && this.#heading?.focus()),
+    );
+  }
+
+  get #heading() {
+    return this.tab.root.querySelector("h1");
   }
 
   #open = (item) =>
     this.tab.attempt(async () => {
       const blob = await this.thumbnails.blob(item.output);
       const { width, height, name } = item.output;
-      this.tab.studio.openPicture({ blob, title: `${name}, ${number(width)} × ${number(height)}`, name: name.split("/").pop() });
+      this.tab.studio.openPicture({
+        blob,
+        title: `${name}, ${number(width)} × ${number(height)}`,
+        name: name.split("/").pop(),
+      });
     });
 
   #save = (item) =>
-    this.tab.attempt(async () => download(await this.thumbnails.blob(item.output), item.output.name.split("/").pop()));
+    this.tab.attempt(async () =>
+      download(await this.thumbnails.blob(item.output), item.output.name.split("/").pop()),
+    );
 }

@@ -12,7 +12,13 @@ import { OPERATIONS, ago, clock, countsOf, ended, jobState, titleOf } from "./wo
 
 const AT_A_TIME = 20;
 const PAUSE_SECONDS = { busy: 1, idle: 5, away: 3 };
-const SHOWN = { "": "All", "queued,running": "Under way", succeeded: "Done", failed: "Failed", cancelled: "Cancelled" };
+const SHOWN = {
+  "": "All",
+  "queued,running": "Under way",
+  succeeded: "Done",
+  failed: "Failed",
+  cancelled: "Cancelled",
+};
 
 export class JobList {
   id = "";
@@ -50,7 +56,9 @@ export class JobList {
       <section class="all" aria-labelledby="all-jobs">
         <div class="heading">
           <h2 id="all-jobs">All jobs</h2>
-          <div class="row filters" role="group" aria-label="Show">${Object.keys(SHOWN).map((state) => this.#filter(state))}</div>
+          <div class="row filters" role="group" aria-label="Show">
+            ${Object.keys(SHOWN).map((state) => this.#filter(state))}
+          </div>
         </div>
         ${this.#problem ? notice(this.#problem) : nothing} ${this.#rows()}
       </section>`;
@@ -59,28 +67,44 @@ export class JobList {
   #filter(state) {
     const { state: chosen } = this.#wanted();
     const show = () => this.#goTo({ state, from: "" });
-    return html`<button type="button" class="chip" aria-pressed=${String(state === chosen)} @click=${show}>${SHOWN[state]}</button>`;
+    return html`<button type="button" class="chip" aria-pressed=${String(state === chosen)} @click=${show}>
+      ${SHOWN[state]}
+    </button>`;
   }
 
   #rows() {
     if (this.#jobs === null) return this.#problem ? nothing : html`<p class="empty">Looking for jobs…</p>`;
     const { state, from } = this.#wanted();
     if (!this.#jobs.length) {
-      return empty(state || from ? "There are none of these." : "There is no job yet. Drop a folder above, and it is one.");
+      return empty(
+        state || from ? "There are none of these." : "There is no job yet. Drop a folder above, and it is one.",
+      );
     }
-    return html`<ol class="jobs">${repeat(this.#jobs, ({ id }) => id, row)}</ol>
-      ${from || this.#next
-        ? html`<nav class="row pager" aria-label="Pages of jobs">
-            <button type="button" ?disabled=${!from} @click=${() => this.#goTo({ state, from: "" })}>Newest</button>
-            <button type="button" ?disabled=${!this.#next} @click=${() => this.#goTo({ state, from: this.#next })}>Older</button>
-          </nav>`
-        : nothing}`;
+    return html`<ol class="jobs">
+        ${repeat(this.#jobs, ({ id }) => id, row)}
+      </ol>
+      ${
+        from || this.#next
+          ? html`<nav class="row pager" aria-label="Pages of jobs">
+              <button type="button" ?disabled=${!from} @click=${() => this.#goTo({ state, from: "" })}>
+                Newest
+              </button>
+              <button
+                type="button"
+                ?disabled=${!this.#next}
+                @click=${() => this.#goTo({ state, from: this.#next })}
+              >
+                Older
+              </button>
+            </nav>`
+          : nothing
+      }`;
   }
 
   #wanted() {
     const { params } = this.tab.view;
     const state = params.get("state") ?? "";
-    return { state: state in SHOWN ? state : "", from: params.get("from") ?? "" };
+    return { state: Object.hasOwn(SHOWN, state) ? state : "", from: params.get("from") ?? "" };
   }
 
   /** A new entry of the history, so that the browser's "back" is the page before. */
@@ -139,17 +163,40 @@ function visible(signal) {
   });
 }
 
+/** What stands before its age, where the title does not say it. */
+function subtitle(job) {
+  const { metadata, operation, model, owner } = job;
+  const parts = [
+    metadata.title && `${OPERATIONS[operation]?.verb ?? operation} with ${model}`,
+    owner !== "anonymous" && owner,
+  ];
+  return parts
+    .filter(Boolean)
+    .map((part) => `${part} · `)
+    .join("");
+}
+
 function row(job) {
   const { text, sign, tone } = jobState(job);
   const { counts } = job;
   return html`<li data-job=${job.id} data-state=${job.state}>
     <a class="job" href=${`#jobs?job=${job.id}`}>
-      <span class="what"><strong>${titleOf(job)}</strong>
-        <small>${job.metadata.title ? `${OPERATIONS[job.operation]?.verb} with ${job.model} · ` : ""}${job.owner && job.owner !== "anonymous" ? `${job.owner} · ` : ""}<time
-          datetime=${job.created_at} title=${clock(job.created_at)}>${ago(job.created_at)}</time></small></span>
+      <span class="what"
+        ><strong>${titleOf(job)}</strong>
+        <small
+          >${subtitle(job)}<time datetime=${job.created_at} title=${clock(job.created_at)}
+            >${ago(job.created_at)}</time
+          ></small
+        ></span
+      >
       <span class=${`badge ${tone}`}><span aria-hidden="true">${sign}</span> ${text}</span>
-      <span class="far">${bar(job)}<small>${job.problem && !counts.total ? job.problem.title : countsOf(job)}${
-        counts.running ? `, ${number(counts.running)} running` : ""}</small></span>
+      <span class="far"
+        >${bar(job)}<small
+          >${job.problem && !counts.total ? job.problem.title : countsOf(job)}${
+            counts.running ? `, ${number(counts.running)} running` : ""
+          }</small
+        ></span
+      >
     </a>
   </li>`;
 }

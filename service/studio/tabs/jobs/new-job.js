@@ -13,10 +13,17 @@ import { sendingOf } from "./sending.js";
 import { NAMES, requestFrom, seedsFrom } from "./settings.js";
 import { OPERATIONS } from "./words.js";
 
+const URL_AFTER_MILLISECONDS = 100;
 /** Until the server has said what it takes. */
-const NO_LIMITS = { max_job_files: Infinity, max_job_upload_bytes: Infinity, max_upload_bytes: Infinity, max_job_items: Infinity };
+const NO_LIMITS = {
+  max_job_files: Infinity,
+  max_job_upload_bytes: Infinity,
+  max_upload_bytes: Infinity,
+  max_job_items: Infinity,
+};
 
 export class NewJob {
+  #writing = 0;
   values = {};
   secret = "";
   over = false;
@@ -54,7 +61,9 @@ export class NewJob {
   /** Settings are in the URL; files cannot be. */
   changed() {
     const { params } = this.tab.view;
-    this.values = Object.fromEntries(NAMES.filter((name) => params.has(name)).map((name) => [name, params.get(name)]));
+    this.values = Object.fromEntries(
+      NAMES.filter((name) => params.has(name)).map((name) => [name, params.get(name)]),
+    );
     this.tab.update();
   }
 
@@ -86,15 +95,17 @@ export class NewJob {
     if (this.fromSeeds) {
       const { fault, count } = seedsFrom(this.values.seeds ?? "0-99");
       if (fault) return `${fault}.`;
-      return count > limits.max_job_items ? `These are ${counted(count, "seed")}, and the server takes ${counted(limits.max_job_items, "item")} in one job.` : "";
+      return count > limits.max_job_items
+        ? tooMuch(counted(count, "seed"), counted(limits.max_job_items, "item"))
+        : "";
     }
     if (draft.reading) return "Folders are still being looked through.";
     if (draft.count > limits.max_job_files) {
-      return `These are ${counted(draft.count, "file")}, and the server takes ${counted(limits.max_job_files, "file")} in one job. Send them as a zip, which is one file, or in several jobs.`;
+      const zip = "A zip is one file; or send them in several jobs.";
+      return `${tooMuch(counted(draft.count, "file"), counted(limits.max_job_files, "file"))} ${zip}`;
     }
-    return draft.bytes > limits.max_job_upload_bytes
-      ? `These are ${bytes(draft.bytes)}, and the server takes ${bytes(limits.max_job_upload_bytes)} in one job. Send them in several jobs.`
-      : "";
+    if (draft.bytes <= limits.max_job_upload_bytes) return "";
+    return `${tooMuch(bytes(draft.bytes), bytes(limits.max_job_upload_bytes))} Send them in several jobs.`;
   }
 
   template() {
@@ -105,10 +116,12 @@ export class NewJob {
 
   /** A setting was changed. */
   set = (name, value) => {
-    const params = Object.fromEntries(this.tab.view.params);
-    if (name === "op") delete params.model;
-    this.tab.view.replace({ ...params, [name]: value });
-    this.changed();
+    const values = { ...this.values, [name]: String(value ?? "") };
+    if (name === "op") delete values.model;
+    this.values = Object.fromEntries(Object.entries(values).filter(([, given]) => given !== ""));
+    clearTimeout(this.#writing);
+    this.#writing = setTimeout(() => this.#write(), URL_AFTER_MILLISECONDS);
+    this.tab.update();
   };
 
   setSecret = (secret) => {
@@ -125,6 +138,7 @@ export class NewJob {
   discard = () => {
     this.draft.clear();
     this.tab.clearProblem();
+    clearTimeout(this.#writing);
     this.tab.view.replace({});
     this.changed();
     this.tab.root.querySelector("#folder")?.focus();
@@ -140,6 +154,15 @@ export class NewJob {
     this.sending.send(request, this.fromSeeds ? null : () => this.draft.form(request));
   };
 
+  /** Puts the settings into the URL; a browser minds one that changes with every step of a slider. */
+  #write() {
+    if (this.signal.aborted) return;
+    const others = Object.entries(Object.fromEntries(this.tab.view.params)).filter(
+      ([name]) => !NAMES.includes(name),
+    );
+    this.tab.view.replace({ ...Object.fromEntries(others), ...this.values });
+  }
+
   #models(kind) {
     return this.tab.studio.models.ofKind(kind);
   }
@@ -149,10 +172,18 @@ export class NewJob {
       try {
         await this.draft.take(files, this.limits.max_upload_bytes, () => this.tab.update());
       } catch (error) {
-        if (!isAbort(error)) throw new Problem({ title: "A file cannot be read", detail: `${error.message ?? error} It may have been moved meanwhile.` });
+        if (!isAbort(error))
+          throw new Problem({
+            title: "A file cannot be read",
+            detail: `${error.message ?? error} It may have been moved meanwhile.`,
+          });
       }
       const { images, zips, leftOut } = this.draft;
-      const told = [images.length && counted(images.length, "image"), zips.length && counted(zips.length, "archive"), leftOut.length && `${leftOut.length} left out`];
+      const told = [
+        images.length && counted(images.length, "image"),
+        zips.length && counted(zips.length, "archive"),
+        leftOut.length && `${leftOut.length} left out`,
+      ];
       this.tab.studio.announce(told.filter(Boolean).join(", ") || "There was no file in it");
     });
   }
@@ -188,3 +219,5 @@ export class NewJob {
     location.hash = hashOf(this.tab.view.tab, new URLSearchParams({ job: job.id }));
   }
 }
+
+const tooMuch = (these, most) => `These are ${these}, and the server takes ${most} in one job.`;

@@ -12,7 +12,7 @@ const LOST = ["unreachable", "late"];
 
 /** Events: `change`; `made` with the job; `failed` with the error. */
 export class Sending extends EventTarget {
-  /** `sent` and `total` bytes, `lost` while the connection is away, `attempt` from 1; null if nothing is sent. */
+  /** `sent` and `total` bytes, `problem` while it waits to try again, `attempt` from 1; null if nothing is sent. */
   now = null;
   #off = null;
 
@@ -34,7 +34,7 @@ export class Sending extends EventTarget {
    */
   async send(request, form) {
     this.#off = new AbortController();
-    this.now = { sent: 0, total: 0, lost: false, attempt: 1, files: Boolean(form) };
+    this.now = { sent: 0, total: 0, problem: null, attempt: 1, files: Boolean(form) };
     const stay = (event) => event.preventDefault();
     addEventListener("beforeunload", stay);
     this.#changed();
@@ -54,16 +54,20 @@ export class Sending extends EventTarget {
     const headers = { "idempotency-key": key };
     for (;;) {
       try {
-        const body = form ? { body: form(), sent: (sent, total) => this.#progress(sent, total) } : { json: request };
-        return await this.api.json("v1/jobs", { ...body, headers, signal, limit: LIMIT_SECONDS });
+        const body = form
+          ? { body: form(), sent: (sent, total) => this.#progress(sent, total) }
+          : { json: request };
+        return await this.api.json("v1/jobs", { ...body, headers, signal, limit: LIMIT_SECONDS, patient: false });
       } catch (error) {
-        if (!(error instanceof Problem) || !LOST.includes(error.slug)) throw error;
-        Object.assign(this.now, { lost: true, sent: 0 });
+        if (!(error instanceof Problem) || !(LOST.includes(error.slug) || error.status === 503)) throw error;
+        if (++this.now.attempt > ATTEMPTS && error.status === 503) throw error;
+        Object.assign(this.now, { problem: error, sent: 0, total: 0 });
         this.#changed();
+        await sleep(error.retryAfter ?? 0.5, signal);
         const made = await this.#find(key, signal);
         if (made) return made;
-        if (++this.now.attempt > ATTEMPTS) throw broken();
-        this.now.lost = false;
+        if (this.now.attempt > ATTEMPTS) throw broken();
+        this.now.problem = null;
         this.#changed();
       }
     }
@@ -93,14 +97,18 @@ export class Sending extends EventTarget {
 }
 
 /** `crypto.randomUUID` is not there on pages without TLS. */
-const freshKey = () => `studio-${[...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
+function freshKey() {
+  const random = [...crypto.getRandomValues(new Uint8Array(16))];
+  return `studio-${random.map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
+}
 
 const broken = () =>
   new Problem({
     type: "studio/upload-broken",
     title: "The files did not arrive",
-    detail: `The connection broke ${ATTEMPTS} times while they were sent, though the server can be reached. No job was made. `
-      + "A proxy before the server may refuse so much at once: send less, or the files as several jobs.",
+    detail:
+      `The connection broke ${ATTEMPTS} times while they were sent, though the server can be reached. No job was ` +
+      "made. A proxy before the server may refuse so much at once: send less, or the files as several jobs.",
   });
 
 const sendings = new WeakMap();

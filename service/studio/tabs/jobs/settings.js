@@ -1,18 +1,27 @@
 /** What a new job is asked to do: settings as text, as in the URL, and the request they make. */
 
-import { MAX_SEED, labelFor } from "../../core/generator.js";
+import { MAX_SEED, labelFor, transforms } from "../../core/generator.js";
 
 const MOST_LISTED = 10_000;
 /** What jobs of each operation can be told besides their model; as in the URL. */
 const OWN = {
   "super-resolution": ["scale", "background"],
   translate: ["fit", "restore", "alpha", "background"],
-  generate: ["truncation", "noise", "label"],
+  generate: ["truncation", "noise", "label", "edits", "rotation", "translation"],
 };
 const IMAGES_ONLY = ["keep_exif"];
 export const NAMES = [
   ...new Set([...Object.values(OWN).flat(), ...IMAGES_ONLY]),
-  "op", "model", "seeds", "format", "quality", "sign", "priority", "naming", "title", "webhook",
+  "op",
+  "model",
+  "seeds",
+  "format",
+  "quality",
+  "sign",
+  "priority",
+  "naming",
+  "title",
+  "webhook",
 ];
 
 /**
@@ -24,15 +33,22 @@ export function seedsFrom(text) {
   const ranges = [];
   for (const part of text.split(",").map((piece) => piece.trim())) {
     const [, first, last = first] = /^(\d+)(?:\s*-\s*(\d+))?$/.exec(part) ?? [];
-    if (first === undefined) return { fault: part ? `“${part}” is neither a seed nor a range such as 0-99` : "Say which seeds, as in 0-99" };
+    if (first === undefined)
+      return {
+        fault: part ? `“${part}” is neither a seed nor a range such as 0-99` : "Say which seeds, as in 0-99",
+      };
     if (Number(last) < Number(first)) return { fault: `“${part}” runs backwards` };
     if (Number(last) > MAX_SEED) return { fault: `The largest seed is ${MAX_SEED}` };
     ranges.push([Number(first), Number(last)]);
   }
   const count = ranges.reduce((sum, [first, last]) => sum + last - first + 1, 0);
   if (ranges.length === 1) return { seeds: { first: ranges[0][0], count }, count };
-  if (count > MOST_LISTED) return { fault: `Several ranges together are ${MOST_LISTED} seeds at most; one may be longer` };
-  return { seeds: ranges.flatMap(([first, last]) => Array.from({ length: last - first + 1 }, (_, n) => first + n)), count };
+  if (count > MOST_LISTED)
+    return { fault: `Several ranges together are ${MOST_LISTED} seeds at most; one may be longer` };
+  return {
+    seeds: ranges.flatMap(([first, last]) => Array.from({ length: last - first + 1 }, (_, n) => first + n)),
+    count,
+  };
 }
 
 /**
@@ -67,7 +83,27 @@ function parametersFrom(operation, card, values) {
 }
 
 /** JPEG always has one; WebP without is lossless. */
-export const hasQuality = (format, quality) => format === "jpeg" || (format === "webp" && quality !== undefined && quality !== "");
+export const hasQuality = (format, quality) =>
+  format === "jpeg" || (format === "webp" && quality !== undefined && quality !== "");
+
+/** Edits as in a URL, `direction-01:2,direction-03:-1`, as amounts by name; only those that the model has. */
+export function editsFrom(text, card) {
+  const names = new Set((card.directions ?? []).map(({ name }) => name));
+  const pairs = (text ?? "")
+    .split(",")
+    .map((part) => part.split(":"))
+    .map(([name, amount]) => [name, Number(amount)]);
+  return Object.fromEntries(
+    pairs.filter(([name, amount]) => names.has(name) && Number.isFinite(amount) && amount !== 0),
+  );
+}
+
+/** The other way round. */
+export const editsText = (edits) =>
+  Object.entries(edits)
+    .filter(([, amount]) => amount)
+    .map((pair) => pair.join(":"))
+    .join(",");
 
 const given = (value) => value !== undefined && value !== "";
 const truth = (value) => (given(value) ? true : undefined);
@@ -83,5 +119,15 @@ const READ = {
   label: (value, card) => {
     const label = labelFor(card, value);
     return label === null ? undefined : card.classes?.length ? label : Number(label);
+  },
+  edits: (value, card) => {
+    const edits = editsFrom(value, card);
+    return Object.keys(edits).length ? edits : undefined;
+  },
+  rotation: (value, card) => (transforms(card, "rotation") && Number(value) ? Number(value) : undefined),
+  translation: (value, card) => {
+    const moved = (value ?? "").split(",").map(Number);
+    const whole = moved.length === 2 && moved.every(Number.isFinite) && moved.some(Boolean);
+    return transforms(card, "translation") && whole ? moved : undefined;
   },
 };

@@ -28,7 +28,11 @@ export default class Jobs extends Tab {
   }
 
   template() {
-    return this.#shown?.template() ?? html`<h1 tabindex="-1">Jobs</h1>${nothing}`;
+    return (
+      this.#shown?.template() ??
+      html`<h1 tabindex="-1">Jobs</h1>
+        ${nothing}`
+    );
   }
 
   /** Shows what the URL says; whether that is another part of the tab than before. */

@@ -12,7 +12,9 @@ export class Thumbnails {
   #kept = new Map(); // by address: a blob, or null while it is fetched
   #line = [];
   #running = 0;
-  #seen = new IntersectionObserver((entries) => entries.forEach((entry) => this.#appeared(entry)), { rootMargin: "200px" });
+  #seen = new IntersectionObserver((entries) => entries.forEach((entry) => this.#appeared(entry)), {
+    rootMargin: "200px",
+  });
 
   /**
    * @param {import("../../core/api.js").Api} api

@@ -8,7 +8,13 @@ export const OPERATIONS = {
   generate: { verb: "Generate", kind: "generator" },
 };
 
-const STATES = { queued: "Waiting", running: "Running", succeeded: "Done", failed: "Failed", cancelled: "Cancelled" };
+const STATES = {
+  queued: "Waiting",
+  running: "Running",
+  succeeded: "Done",
+  failed: "Failed",
+  cancelled: "Cancelled",
+};
 const SIGNS = { queued: "…", running: "▸", succeeded: "✓", failed: "✕", cancelled: "–" };
 const TONES = { succeeded: "good", failed: "bad", cancelled: "warn" };
 
@@ -81,10 +87,13 @@ function long(seconds) {
 }
 
 /** A time as the reader's clock shows it. */
-export const clock = (moment) => new Date(moment).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
+export const clock = (moment) =>
+  new Date(moment).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
 
 /** How long it took, or has taken so far. */
 export function took(job) {
   if (!job.started_at) return "";
-  return duration(Math.max(0, ((job.ended_at ? Date.parse(job.ended_at) : Date.now()) - Date.parse(job.started_at)) / 1000));
+  return duration(
+    Math.max(0, ((job.ended_at ? Date.parse(job.ended_at) : Date.now()) - Date.parse(job.started_at)) / 1000),
+  );
 }
