@@ -101,6 +101,34 @@ def test_a_tab_that_is_left_takes_the_list_from_nobody(studio: StudioPage) -> No
     assert len(waiting) == 1
 
 
+def test_states_are_said_and_followed_while_models_are_checked(studio: StudioPage) -> None:
+    states = {"FAILING": "Its process has died.", "REFUSED": "Its pixels are others."}
+    answers: list[int] = []
+
+    def answer(route: Route) -> None:
+        response = route.fetch()
+        said = response.json()
+        answers.append(len(answers))
+        if len(answers) == 1:
+            for card, (state, reason) in zip(said["data"], states.items(), strict=False):
+                card.update(state=state, reason=reason)
+            said["data"][2].update(newer={"version": "2", "digest": "0", "state": "CHECKING", "reason": "-"})
+        route.fulfill(response=response, body=json.dumps(said))
+
+    studio.page.route("**/v1/models", answer)
+    page = studio.open("models?kind=generator")
+    for state, reason in states.items():
+        card = page.locator(f'article.model:has([data-state="{state}"])')
+        expect(card).to_contain_text(reason)
+        assert card.get_by_role("link", name="Generate with it").count() == 0
+        assert card.locator(".load").count() == 1
+    expect(page.locator("[data-newer]")).to_contain_text("Version 2: checking")
+    page.wait_for_selector("[data-newer]", state="detached")
+    assert page.locator("[data-state]").count() == 0
+    page.wait_for_timeout(2100)
+    assert len(answers) == 2  # nothing is checked any more, so nobody asks
+
+
 def test_a_model_is_measured_by_real_calls(studio: StudioPage, service: JobsService, tmp_path: Path) -> None:
     with service.client() as client:
         card = client.get("/v1/models/toy").json()

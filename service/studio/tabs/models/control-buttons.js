@@ -31,7 +31,7 @@ export function controls(control, card, all = false) {
   }
   return html`<button type="button" class="quiet unload" @click=${asked(name)} aria-label=${`Unload ${name}`}>
       Unload…</button>
-    ${all
+    ${all || card.state !== "READY" || card.newer
       ? html`<button type="button" class="quiet load" @click=${() => control.load(name)}
           title="Loads what is in Triton's repository now">Load anew</button>`
       : nothing}`;

@@ -21,6 +21,9 @@ export function badges(card) {
   const size = card.kind === "upscaler" ? `×${card.scale}` : square;
   return html`<p class="row badges">
     ${state ? html`<span class="badge ${state.mark}" data-state=${card.state}>${state.text}</span>` : nothing}
+    ${card.newer
+      ? html`<span class="badge warn" data-newer>Version ${card.newer.version}: ${card.newer.state.toLowerCase()}</span>`
+      : nothing}
     ${card.commercial_use === false
       ? html`<span class="badge bad" data-non-commercial>⊘ Not for commercial use</span>`
       : nothing}

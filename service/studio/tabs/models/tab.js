@@ -13,6 +13,8 @@ import { measure, seen } from "./speed.js";
 /** What was timed, by digest; kept while the page is. */
 const timings = new Map();
 
+const CHECK_SECONDS = 2;
+
 /** The models of this server: what they make, how well, how fast, under which licence; and loading them. */
 export default class extends Tab {
   static styles = ["tab.css"];
@@ -24,6 +26,7 @@ export default class extends Tab {
   #closed = ""; // why there is nothing that the server has counted
   #measuring = null;
   #there = false; // whether the list has arrived
+  #later = 0; // when the list is asked for again, since it will change
   #eye = new IntersectionObserver((entries) => this.#seenCards(entries), { rootMargin: "200px" });
   #watch = (element) => element && this.#eye.observe(element);
 
@@ -31,7 +34,9 @@ export default class extends Tab {
     this.on(this.studio.models, "change", () => this.#changed());
     this.on(this.studio.connection, "back", () => this.attempt(() => this.#ask()));
     this.on(this.studio.api, "key", () => this.attempt(() => this.#ask()));
+    this.on(document, "visibilitychange", () => document.hidden || !this.#there || this.attempt(() => this.#askAgain()));
     this.signal.addEventListener("abort", () => {
+      clearTimeout(this.#later);
       this.#eye.disconnect();
       this.#urls.clear();
       this.#measuring?.stop.abort();
@@ -52,6 +57,14 @@ export default class extends Tab {
     await Promise.all([this.#control.learn(), this.#askSeen()]);
   }
 
+  /** What others did meanwhile, and what came of checks. */
+  async #askAgain() {
+    clearTimeout(this.#later);
+    this.#later = 0;
+    await this.studio.models.reload(this.signal);
+    this.#changed();
+  }
+
   async #askSeen() {
     try {
       const answer = await this.studio.api.call("metrics", { accept: "text/plain", signal: this.signal });
@@ -68,6 +81,10 @@ export default class extends Tab {
   #changed() {
     const card = this.#shown;
     if (card) this.#samples.draw(card);
+    const checked = this.studio.models.all.some(({ state, newer }) => [state, newer?.state].includes("CHECKING"));
+    if (checked && !this.#later && !this.signal.aborted) {
+      this.#later = setTimeout(() => this.attempt(() => this.#askAgain()), CHECK_SECONDS * 1000);
+    }
     this.update();
   }
 

@@ -5,15 +5,16 @@ import { counted, duration, number } from "../../core/text.js";
 
 /**
  * @param {object} options
- * @param {{ready: boolean, text: string}|null} options.readiness what /readyz said; null if it was not asked yet
+ * @param {{ready: boolean, answered: boolean, text: string}|null} options.readiness what /readyz said; null if it was not asked yet
  * @param {import("./increase.js").Look|null} options.look the newest metrics; null if there are none
  * @param {string} options.asked when that was
  */
 export function standing({ readiness, look, asked }) {
-  const state = readiness === null ? "…" : readiness.ready ? "Ready" : "Not ready";
+  const { ready, answered } = readiness ?? {};
+  const state = readiness === null ? "…" : ready ? "Ready" : answered ? "Not ready" : "No answer";
   const more = [readiness?.text, asked].filter(Boolean).join(" · ");
   return html`<dl class="standing">
-    ${tile("readiness", "Server", state, readiness?.ready, more)}
+    ${tile("readiness", "Server", state, ready, more)}
     ${look ? told(look) : nothing}
   </dl>`;
 }

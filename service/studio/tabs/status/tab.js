@@ -97,10 +97,11 @@ export default class extends Tab {
     try {
       const said = await this.studio.api.json("readyz", { patient: false, limit: LIMIT_SECONDS, signal });
       const out = Object.entries(said.unavailable ?? {}).map(([name, reason]) => `${name}: ${reason}`);
-      this.#readiness = { ready: true, text: out.join("; ") };
+      this.#readiness = { ready: true, answered: true, text: out.join("; ") };
     } catch (error) {
       if (isAbort(error) || signal.aborted) return;
-      this.#readiness = { ready: false, text: error.detail ?? String(error) };
+      const answered = error instanceof Problem && error.status > 0;
+      this.#readiness = { ready: false, answered, text: answered ? error.detail : "" };
     }
   }
 
