@@ -103,6 +103,21 @@ def test_pictures_are_those_of_the_api_large_and_saved(studio: StudioPage, servi
         assert np.array_equal(rgb(file), rgb(asked(service, "toy", f"{seed}.png", truncation=0.5, noise=7)))
 
 
+def test_what_the_server_makes_in_no_call_comes_in_several_archives(
+    studio: StudioPage, service: JobsService
+) -> None:
+    with service.client() as client:
+        limits = client.get("/v1/limits").json()
+    page = studio.open("generate?model=toy&seeds=0-4")
+    complete(page)
+    studio.page.route("**/v1/limits", lambda route: route.fulfill(json={**limits, "max_output_pixels": 600}))
+    names: list[str] = []
+    page.on("download", lambda download: names.append(download.suggested_filename))
+    with page.expect_download(lambda download: "3-of-3" in download.suggested_filename):
+        page.click("#save-all")
+    assert names == ["toy-1-of-3.zip", "toy-2-of-3.zip", "toy-3-of-3.zip"]
+
+
 def test_a_moving_slider_asks_for_nothing_stale(studio: StudioPage, service: JobsService) -> None:
     studio.page.add_init_script(RECORDER)
     page = studio.open("generate?model=toy&seeds=0-5")

@@ -4,8 +4,7 @@ import { copyAs } from "../../components/copy-as.js";
 import { FavouritesStrip } from "../../components/favourites-strip.js";
 import { empty } from "../../components/notice.js";
 import { closePicture } from "../../components/picture.js";
-import { download } from "../../core/files.js";
-import { bodyOf, favouriteOf, preferred } from "../../core/generator.js";
+import { favouriteOf, preferred } from "../../core/generator.js";
 import { html, nothing } from "../../core/lit.js";
 import { parseSeeds, randomSeeds, seedsAfter, turnedPage } from "../../core/seeds.js";
 import { Problem } from "../../core/problem.js";
@@ -15,10 +14,9 @@ import { commandsOfAll } from "./commands.js";
 import { formatChoice } from "./format-choice.js";
 import { Gallery } from "./gallery.js";
 import { panel } from "./panel.js";
+import { saveAll } from "./save-all.js";
 import { tileOf, tileVisible } from "./tiles.js";
 import { MOST, fitted, readWanted, viewOf } from "./wanted.js";
-
-const PAUSE_OF_URL_MS = 200; // browsers refuse to write it too often
 
 export default class extends Tab {
   static styles = ["tab.css"];
@@ -27,7 +25,6 @@ export default class extends Tab {
   #fault = "";
   #format = { value: "png" };
   #saving = null;
-  #written = 0;
   #all = matchMedia("(min-width: 50rem)").matches;
   #strip = new FavouritesStrip(this);
   #gallery = new Gallery({
@@ -53,7 +50,7 @@ export default class extends Tab {
     this.on(this.studio.connection, "back", () => this.#again());
     this.on(this.studio.favourites, "change", () => this.update());
     this.signal.addEventListener("abort", () => {
-      clearTimeout(this.#written);
+      this.view.forget();
       closePicture();
     });
     await this.studio.models.ready(this.signal);
@@ -95,8 +92,7 @@ export default class extends Tab {
   }
 
   #write(open) {
-    clearTimeout(this.#written);
-    this.#written = setTimeout(() => this.view.replace({ ...viewOf(this.#wanted), open }), PAUSE_OF_URL_MS);
+    this.view.replaceSoon({ ...viewOf(this.#wanted), open });
   }
 
   #enlarge(tile) {
@@ -121,6 +117,7 @@ export default class extends Tab {
   }
 
   #opened(recipe) {
+    if (this.signal.aborted) return;
     const tile = this.#gallery.tiles.find((one) => one.recipe === recipe);
     if (tile) this.#gallery.focus = tile.seed;
     this.#write(tile?.seed);
@@ -178,14 +175,11 @@ export default class extends Tab {
   }
 
   async #saveAll() {
-    const { signal } = (this.#saving = new AbortController());
+    this.#saving = new AbortController();
     this.update();
-    await this.attempt(async () => {
-      const json = { ...bodyOf(this.#wanted, this.#wanted.seeds), format: this.#format.value };
-      const both = AbortSignal.any([signal, this.signal]);
-      const { blob } = await this.studio.api.blob("v1/generate", { json, accept: "application/zip", signal: both });
-      download(blob, `${json.model}.zip`);
-    });
+    const signal = AbortSignal.any([this.#saving.signal, this.signal]);
+    const [wanted, card] = [this.#wanted, this.#card];
+    await this.attempt(() => saveAll({ api: this.studio.api, wanted, card, format: this.#format.value, signal }));
     this.#saving = null;
     this.update();
   }
