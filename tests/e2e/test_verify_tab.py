@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 from PIL import Image
@@ -131,6 +132,31 @@ def test_what_was_enlarged_is_made_again_of_its_picture(studio: StudioPage, serv
     right = {"name": "source.png", "mimeType": "image/png", "buffer": source}
     card.locator("input[type=file]").set_input_files([right])  # type: ignore[list-item]
     assert "Untouched" in found(page, "larger.png", "authentic").inner_text()
+
+
+def test_what_made_it_opens_where_it_is_made(studio: StudioPage, service: JobsService) -> None:
+    toy = {"model": "toy"}
+    with service.client() as client:
+        edited = made(service, model="terrain", edits={"direction-01": 2.5})
+        mixed = client.post("/v1/style-mix", json={**toy, "rows": [1, 2], "columns": [3], "layers": [1]})
+        walk = client.post(
+            "/v1/interpolate", json={**toy, "keyframes": [4, {"seed": 5, "truncation": 0.5}], "frames": 3}
+        )
+        labelled = made(service, model="emoji", seeds=[1], truncation=1, label="Food & Drink")
+    views = {
+        "edited.png": (edited, "edit", {"from": "7*truncation:0.5*edit:direction-01:2.5"}),
+        "mixed.png": (mixed.content, "mix", {"rows": "1,2", "columns": "3", "layers": "1"}),
+        "walk.png": (walk.content, "interpolate", {"keyframes": "4,5*truncation:0.5", "frames": "3"}),
+        "labelled.png": (labelled, "generate", {"seeds": "1", "label": "Food & Drink"}),
+    }
+    page = studio.open("verify?again=no")
+    give(page, {name: data for name, (data, _, _) in views.items()})
+    for name, (_, tab, params) in views.items():
+        link = found(page, name, "unsigned-claim").get_by_role("link", name=f"Open in {tab.capitalize()}")
+        path, _, query = (link.get_attribute("href") or "").partition("?")
+        said = {key: values[0] for key, values in parse_qs(query).items()}
+        assert path == f"#{tab}"
+        assert said.items() >= params.items(), name
 
 
 @pytest.fixture

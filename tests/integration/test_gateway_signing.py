@@ -16,6 +16,7 @@ from tests.certificates import Authority, make_authority, write_credentials
 from tests.gateway_process import GatewayProcess
 from tests.image_files import saved
 from tests.integration.test_gateway_generate import generate, pixels_of
+from tests.jobs_service import events
 from tests.toy_oracle import toy_pixels, toy_sha256
 from tests.triton_process import TritonProcess
 
@@ -86,6 +87,21 @@ def test_images_made_of_images(signing: httpx.Client, authority: Authority, medi
         assert (recipe["operation"], recipe["source_size"]) == (call, [150, 230])
         assert recipe["pixels_sha256"] == response.headers["x-pixels-sha256"]
         assert int(response.headers["content-length"]) == len(response.content)
+
+
+def test_an_enlarged_image_that_tells_how_far_it_is(signing: httpx.Client, authority: Authority) -> None:
+    call = {
+        "data": {"model": "photo-x4", "sign": "true"},
+        "files": {"image": saved(Image.new("RGB", (20, 30), "red"), "PNG")},
+        "headers": {"accept": "text/event-stream"},
+    }
+    with signing.stream("POST", "/v1/super-resolution", **call) as answer:
+        *told, done = events(answer)
+    file = b"".join(b64decode(one.data["b64_json"]) for one in told if one.name == "part")
+    recipe = trusted(file, "image/png", authority)
+    assert recipe is not None
+    assert recipe["pixels_sha256"] == done.data["pixels_sha256"]
+    assert done.data["bytes"] == len(file)
 
 
 def test_every_kind_of_answer(signing: httpx.Client, authority: Authority) -> None:

@@ -20,7 +20,7 @@ const FORMATS = [
  * @param {(changes: Partial<import("./settings.js").Settings>) => void} options.set
  */
 export function controls({ settings, card, models, set }) {
-  const { model, scale, format, quality, background, frame, keepExif } = settings;
+  const { model, scale, format, quality, background, frame, keepExif, sign } = settings;
   const lossy = format === "jpeg" || quality !== null;
   const chosen = format === "webp" && lossy ? "webp-small" : format;
   const choose = (value) => {
@@ -34,7 +34,7 @@ export function controls({ settings, card, models, set }) {
     ${choice({ id: "upscale-format", label: "Format", value: chosen, choices: FORMATS, change: choose })}
     ${!lossy ? nothing : slider({ id: "upscale-quality", label: "Quality", value: quality ?? USUAL_QUALITY,
       min: 1, max: 100, step: 1, change: (value) => set({ quality: value }) })}
-    <details ?open=${background !== null || keepExif || frame !== null}>
+    <details ?open=${background !== null || keepExif || sign || frame !== null}>
       <summary>More</summary>
       <div class="more">
         <label class="check">
@@ -47,6 +47,8 @@ export function controls({ settings, card, models, set }) {
             @change=${(event) => set({ background: event.target.value })}></div>`}
         <label class="check"><input type="checkbox" id="upscale-exif" .checked=${keepExif}
           @change=${(event) => set({ keepExif: event.target.checked })}>Keep EXIF (it may say where)</label>
+        <label class="check"><input type="checkbox" id="upscale-sign" .checked=${sign}
+          @change=${(event) => set({ sign: event.target.checked })}>Sign it (C2PA)</label>
         ${numberField({ id: "upscale-frame", label: "Frame or page, of files with several", value: frame ?? "",
           min: 0, max: 100_000, change: (value) => set({ frame: value }) })}
       </div>

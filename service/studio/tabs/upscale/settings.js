@@ -14,6 +14,7 @@ const COLOUR = /^#[0-9a-f]{6}$/i;
  * @property {string|null} background `#rrggbb`, or null to keep transparency
  * @property {number|null} frame of files that have several
  * @property {boolean} keepExif
+ * @property {boolean} sign with a C2PA manifest
  */
 
 /**
@@ -35,11 +36,12 @@ export function settingsOf(params, models) {
     background: COLOUR.test(background ?? "") ? background : null,
     frame: whole(params.get("frame"), 0, 100_000),
     keepExif: params.get("keep_exif") === "true",
+    sign: params.get("sign") === "true",
   };
 }
 
 /** For the URL: what is not as it would be without a word. */
-export function paramsOf({ model, scale, format, quality, background, frame, keepExif }, card) {
+export function paramsOf({ model, scale, format, quality, background, frame, keepExif, sign }, card) {
   return {
     model,
     scale: scale === card.scale ? null : scale,
@@ -48,12 +50,13 @@ export function paramsOf({ model, scale, format, quality, background, frame, kee
     background,
     frame,
     keep_exif: keepExif || null,
+    sign: sign || null,
   };
 }
 
 /** The fields of the call, as text. */
-export function fieldsOf({ model, scale, format, quality, background, frame, keepExif }) {
-  const given = { model, scale, format, quality, background, frame, keep_exif: keepExif || null };
+export function fieldsOf({ model, scale, format, quality, background, frame, keepExif, sign }) {
+  const given = { model, scale, format, quality, background, frame, keep_exif: keepExif || null, sign: sign || null };
   return Object.fromEntries(
     Object.entries(given)
       .filter(([, value]) => value !== null)
@@ -70,7 +73,7 @@ export function fieldsOf({ model, scale, format, quality, background, frame, kee
  * @param {{url: string, key: boolean}} server
  */
 export function commandsOf(settings, name, result, { url, key }) {
-  const { model, scale, format, quality, background, frame, keepExif } = settings;
+  const { model, scale, format, quality, background, frame, keepExif, sign } = settings;
   const image = fileOfForm(name);
   const named = pythonArguments({
     scale,
@@ -79,12 +82,14 @@ export function commandsOf(settings, name, result, { url, key }) {
     quality: quality ?? undefined,
     frame: frame ?? undefined,
     keep_exif: keepExif || undefined,
+    sign: sign || undefined,
   });
   const words = ["upscale", name, "--model", model, "--out", "enlarged", "--scale", scale, "--format", format];
   if (quality !== null) words.push("--quality", quality);
   if (background !== null) words.push("--background", background);
   if (frame !== null) words.push("--frame", frame);
   if (keepExif) words.push("--keep-exif");
+  if (sign) words.push("--sign");
   return {
     curl: () => curlOf({ path: "v1/super-resolution", form: { ...fieldsOf(settings), image }, save: result, key }),
     Python: () =>

@@ -20,7 +20,6 @@ import { commandsOf, enlargedSize, fieldsOf, paramsOf, resultName, settingsOf } 
 const NO_MODEL = "This server has no model that enlarges pictures.";
 const EMPTY = "Drop a picture here. What the model makes of it is shown beside it, down to single pixels.";
 const FRAME_PROBLEMS = ["image-animated", "frame-out-of-range"];
-const URL_PAUSE = 250; // milliseconds; browsers refuse to have it changed all the time
 
 /** Seconds an input pixel took, by model; outlasts the tab. */
 const pace = new Map();
@@ -41,13 +40,12 @@ export default class extends Tab {
   #acts = { begin: () => this.enlarge(), cancel: () => this.cancel() };
   #running = null;
   #taking = 0;
-  #saving = 0;
 
   async start() {
     const { api, models } = this.studio;
     [this.limits] = await Promise.all([api.json("v1/limits", { signal: this.signal }), models.ready(this.signal)]);
     this.on(this.studio.models, "change", () => this.#read());
-    this.on(this.comparison, "view", () => this.#saveSoon());
+    this.on(this.comparison, "view", () => this.#save());
     takePasted((file) => this.take(file), this.signal);
     this.#read();
   }
@@ -58,7 +56,6 @@ export default class extends Tab {
 
   stop() {
     super.stop(); // and with it the call under way
-    clearTimeout(this.#saving);
     this.#taking++;
     this.comparison.close();
     this.before?.close();
@@ -90,16 +87,11 @@ export default class extends Tab {
     this.update();
   }
 
-  #saveSoon() {
-    clearTimeout(this.#saving);
-    this.#saving = setTimeout(() => this.#save(), URL_PAUSE);
-  }
-
   #save() {
     if (this.settings === null) return;
     const { zoom, x, y, divider, smooth } = this.comparison.view;
     const share = (value) => Math.round(value * 1e4) / 1e4;
-    this.view.replace({
+    this.view.replaceSoon({
       ...paramsOf(this.settings, this.card),
       zoom: zoom === "fit" ? null : share(zoom),
       at: zoom === "fit" || (x === 0.5 && y === 0.5) ? null : `${share(x)},${share(y)}`,

@@ -133,8 +133,16 @@ const VIEWS = {
     tab: "Translate",
     values: { model, fit, restore, alpha, background },
   }),
+  "style-mix": ({ model, rows, columns, layers, noise }, card) => {
+    if (![rows, columns].every(complete) || (noise ?? "const") !== "const") return null;
+    const texts = (sources) => sources.map((one) => textOf(named(one, card))).join(",");
+    return {
+      tab: "Mix",
+      values: { model, rows: texts(rows), columns: texts(columns), layers: [layers].flat().join(",") },
+    };
+  },
   interpolate: ({ model, keyframes, frames, space, easing, loop, fps, noise }, card) => {
-    if (!Array.isArray(keyframes) || keyframes.some((one) => one.ws_sha256 && !one.ws)) return null;
+    if (!complete(keyframes)) return null;
     return {
       tab: "Interpolate",
       values: {
@@ -150,6 +158,9 @@ const VIEWS = {
     };
   },
 };
+
+/** Whether a list of latents is there, with all styles; long ones are left out of recipes. */
+const complete = (latents) => Array.isArray(latents) && latents.every((one) => one && (one.ws || !one.ws_sha256));
 
 /** With the class by name, where the model has names. */
 function named(recipe, card) {

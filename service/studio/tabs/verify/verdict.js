@@ -62,7 +62,8 @@ export function findings(report) {
 function recorded({ found, pixels, image }) {
   if (pixels.match !== null) {
     const are = pixels.match ? "are" : "are not";
-    return { state: pixels.match ? "yes" : "no", text: `The pixels ${are} those that were recorded when it was written.` };
+    const text = `The pixels ${are} those that were recorded when it was written.`;
+    return { state: pixels.match ? "yes" : "no", text };
   }
   if (!found) return { state: "unknown", text: "It records none." };
   if (pixels.recorded_sha256 === null) return { state: "unknown", text: "Its recipe records none." };
