@@ -43,7 +43,8 @@ export class Api extends EventTarget {
    * @param {object} [options]
    * @param {string} [options.method] GET, or POST when there is something to send
    * @param {object} [options.json] sent as JSON
-   * @param {FormData|Blob} [options.body] sent as it is
+   * @param {FormData|Blob|(() => Promise<FormData>)} [options.body] sent as it is; what a function makes is made anew
+   *   for each try, so that after waiting the newest is sent
    * @param {string} [options.accept] media type of the answer
    * @param {Record<string, string>} [options.headers]
    * @param {AbortSignal} [options.signal] calls it off
@@ -105,7 +106,7 @@ export class Api extends EventTarget {
       }
       return await fetch(new URL(path, ROOT), {
         method: method ?? (json !== undefined || body !== undefined ? "POST" : "GET"),
-        body: json !== undefined ? JSON.stringify(json) : body,
+        body: json !== undefined ? JSON.stringify(json) : typeof body === "function" ? await body() : body,
         headers: sent,
         signal: signal ? AbortSignal.any([signal, late.signal]) : late.signal,
         credentials: "omit",
