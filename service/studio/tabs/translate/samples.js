@@ -19,17 +19,28 @@ const HEART = [
   fill([512, 500]),
 ];
 
-const FLOWER = [
-  oval([392, 260, 632, 500]),
-  oval([404, 56, 620, 250]),
-  oval([404, 510, 620, 704]),
-  oval([170, 274, 384, 486], { mirrored: true }),
-  stroke([512, 720, 512, 960]),
-  stroke([512, 940, 600, 850, 720, 810, 820, 800, 780, 900, 680, 950, 512, 950]),
+const SURPRISED = [
+  oval([64, 64, 960, 960]),
+  stroke([340, 380, 340, 430], { size: 100, mirrored: true }),
+  oval([420, 600, 604, 800]),
+  fill([512, 700]),
 ];
 
-const BALL = [oval([64, 64, 960, 960]), stroke([512, 80, 512, 944]), stroke([80, 512, 944, 512]),
-  stroke([190, 220, 300, 360, 340, 512, 300, 664, 190, 804], { mirrored: true })];
+const CAT = [
+  stroke([110, 120, 100, 400, 90, 600, 180, 780, 340, 880, 512, 900], { mirrored: true }),
+  stroke([110, 120, 330, 260], { mirrored: true }),
+  stroke([330, 260, 512, 240], { mirrored: true }),
+  stroke([330, 500, 330, 560], { size: 96, mirrored: true }),
+  stroke([470, 660, 512, 690, 554, 660]),
+  stroke([512, 690, 512, 730]),
+];
+
+const SIGN = [
+  stroke([80, 80, 944, 80]),
+  stroke([80, 944, 944, 944]),
+  stroke([80, 80, 80, 944], { mirrored: true }),
+  stroke([330, 330, 694, 694], { mirrored: true }),
+];
 
 /** An island with mountains, in the colours of a medium from the coast inwards. */
 const island = (shallow, coast, hills, heights) => [
@@ -43,9 +54,10 @@ const island = (shallow, coast, hills, heights) => [
 export const SAMPLES = {
   ink: [
     { name: "Smiley", deeds: SMILEY },
+    { name: "Surprised", deeds: SURPRISED },
+    { name: "Cat", deeds: CAT },
     { name: "Heart", deeds: HEART },
-    { name: "Flower", deeds: FLOWER },
-    { name: "Ball", deeds: BALL },
+    { name: "Sign", deeds: SIGN },
   ],
   relief: [{ name: "Island", deeds: island("#b4dcf0", "#6fc46a", "#e8c78f", "#a8772a") }],
   satellite: [{ name: "Island", deeds: island("#274867", "#1f2d16", "#454a24", "#86765a") }],
