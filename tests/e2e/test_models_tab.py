@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -103,30 +104,39 @@ def test_a_tab_that_is_left_takes_the_list_from_nobody(studio: StudioPage) -> No
 
 def test_states_are_said_and_followed_while_models_are_checked(studio: StudioPage) -> None:
     states = {"FAILING": "Its process has died.", "REFUSED": "Its pixels are others."}
-    answers: list[int] = []
+    asked: list[str] = []
+    over = threading.Event()
 
     def answer(route: Route) -> None:
         response = route.fetch()
         said = response.json()
-        answers.append(len(answers))
-        if len(answers) == 1:
+        asked.append(route.request.url)
+        if not over.is_set():
             for card, (state, reason) in zip(said["data"], states.items(), strict=False):
                 card.update(state=state, reason=reason)
             said["data"][2].update(newer={"version": "2", "digest": "0", "state": "CHECKING", "reason": "-"})
         route.fulfill(response=response, body=json.dumps(said))
 
+    studio.page.clock.install()
     studio.page.route("**/v1/models", answer)
     page = studio.open("models?kind=generator")
+    page.wait_for_selector("#model-my-stylegan3 img")
     for state, reason in states.items():
         card = page.locator(f'article.model:has([data-state="{state}"])')
         expect(card).to_contain_text(reason)
         assert card.get_by_role("link", name="Generate with it").count() == 0
-        assert card.locator(".load").count() == 1
+        expect(card.locator(".load")).to_have_count(1)
     expect(page.locator("[data-newer]")).to_contain_text("Version 2: checking")
+    over.set()
+    page.clock.fast_forward(2000)
     page.wait_for_selector("[data-newer]", state="detached")
     assert page.locator("[data-state]").count() == 0
-    page.wait_for_timeout(2100)
-    assert len(answers) == 2  # nothing is checked any more, so nobody asks
+    page.wait_for_selector("#model-digits img")
+    page.wait_for_selector("#model-emoji img")
+    asked.clear()
+    page.clock.fast_forward(10_000)
+    page.wait_for_timeout(100)
+    assert asked == []  # nothing is checked any more
 
 
 def test_a_model_is_measured_by_real_calls(studio: StudioPage, service: JobsService, tmp_path: Path) -> None:

@@ -18,8 +18,11 @@ const GIVEN = {
   "satellite-relief-unpaired": { like: "terrain" },
 };
 
-/** Examples that were made, by digest: a visit to another tab is no reason to ask again. */
+/** Examples that were made, by `idOf`: a visit to another tab is no reason to ask again. */
 const made = new Map();
+
+/** A model as long as it has these weights; others may have the same. */
+export const idOf = ({ name, digest }) => `${name} ${digest}`;
 
 /**
  * @typedef {object} Sheet
@@ -46,12 +49,12 @@ export class Samples {
 
   /** @returns {Sheet} what there is of a model so far */
   of(card) {
-    return this.#sheets.get(card.digest) ?? { state: "waiting", pictures: [], caption: "" };
+    return this.#sheets.get(idOf(card)) ?? { state: "waiting", pictures: [], caption: "" };
   }
 
   /** Has it drawn, unless it is or was; `again` after it failed. */
   async draw(card, again = false) {
-    const known = this.#sheets.get(card.digest);
+    const known = this.#sheets.get(idOf(card));
     if (card.state !== "READY" || (known && !(again && known.state === "failed"))) return;
     this.#set(card, { state: "waiting", pictures: [], caption: "" });
     try {
@@ -64,7 +67,7 @@ export class Samples {
   }
 
   #set(card, sheet) {
-    this.#sheets.set(card.digest, sheet);
+    this.#sheets.set(idOf(card), sheet);
     this.update();
   }
 
@@ -95,7 +98,7 @@ export class Samples {
 
   /** What goes into a translator or an upscaler, and what comes out. */
   async #example(card) {
-    if (made.has(card.digest)) return made.get(card.digest);
+    if (made.has(idOf(card))) return made.get(idOf(card));
     const source = await this.#source(card);
     if (source === null) return { state: "none", pictures: [], caption: "" };
     const body = new FormData();
@@ -112,7 +115,7 @@ export class Samples {
       ],
       caption: `Made now, of ${source.name}`,
     };
-    made.set(card.digest, sheet);
+    made.set(idOf(card), sheet);
     return sheet;
   }
 

@@ -7,10 +7,10 @@ import { Control } from "./control.js";
 import { controls } from "./control-buttons.js";
 import { details } from "./details.js";
 import { list } from "./list.js";
-import { Samples } from "./samples.js";
+import { Samples, idOf } from "./samples.js";
 import { measure, seen } from "./speed.js";
 
-/** What was timed, by digest; kept while the page is. */
+/** What was timed, by `idOf`; kept while the page is. */
 const timings = new Map();
 
 const CHECK_SECONDS = 2;
@@ -28,13 +28,16 @@ export default class extends Tab {
   #there = false; // whether the list has arrived
   #later = 0; // when the list is asked for again, since it will change
   #eye = new IntersectionObserver((entries) => this.#seenCards(entries), { rootMargin: "200px" });
+  #near = new Set(); // names of the models whose cards are on screen, or nearly
   #watch = (element) => element && this.#eye.observe(element);
 
   async start() {
     this.on(this.studio.models, "change", () => this.#changed());
     this.on(this.studio.connection, "back", () => this.attempt(() => this.#ask()));
     this.on(this.studio.api, "key", () => this.attempt(() => this.#ask()));
-    this.on(document, "visibilitychange", () => document.hidden || !this.#there || this.attempt(() => this.#askAgain()));
+    this.on(document, "visibilitychange", () => {
+      if (!document.hidden && this.#there) this.attempt(() => this.#askAgain());
+    });
     this.signal.addEventListener("abort", () => {
       clearTimeout(this.#later);
       this.#eye.disconnect();
@@ -79,8 +82,7 @@ export default class extends Tab {
   }
 
   #changed() {
-    const card = this.#shown;
-    if (card) this.#samples.draw(card);
+    this.#draw();
     const checked = this.studio.models.all.some(({ state, newer }) => [state, newer?.state].includes("CHECKING"));
     if (checked && !this.#later && !this.signal.aborted) {
       this.#later = setTimeout(() => this.attempt(() => this.#askAgain()), CHECK_SECONDS * 1000);
@@ -90,8 +92,18 @@ export default class extends Tab {
 
   #seenCards(entries) {
     for (const { isIntersecting, target } of entries) {
-      const card = this.studio.models.named(target.dataset.model);
-      if (isIntersecting && card) this.#samples.draw(card);
+      if (isIntersecting) this.#near.add(target.dataset.model);
+      else this.#near.delete(target.dataset.model);
+    }
+    this.#draw();
+  }
+
+  /** Draws what is on screen, or nearly: again when it has other weights, or takes traffic by now. */
+  #draw() {
+    const names = this.#shown ? [this.#shown.name] : [...this.#near];
+    for (const name of names) {
+      const card = this.studio.models.named(name);
+      if (card) this.#samples.draw(card);
     }
   }
 
@@ -137,11 +149,11 @@ export default class extends Tab {
       again: () => this.#samples.draw(card, true),
       seen: this.#seen,
       closed: this.#closed,
-      timed: timings.get(card.digest) ?? null,
+      timed: timings.get(idOf(card)) ?? null,
       watch: ref(this.#watch),
       control: controls(this.#control, card, this.view.params.has("model")),
       measure: () => this.#measure(card),
-      measuring: this.#measuring?.digest === card.digest ? this.#measuring : null,
+      measuring: this.#measuring?.id === idOf(card) ? this.#measuring : null,
       stop: () => this.#measuring?.stop.abort(),
       hasKey: this.studio.api.hasKey,
       announce: (text) => this.studio.announce(text),
@@ -151,7 +163,7 @@ export default class extends Tab {
   async #measure(card) {
     if (this.#measuring) return;
     const stop = new AbortController();
-    this.#measuring = { digest: card.digest, done: 0, all: 1, stop };
+    this.#measuring = { id: idOf(card), done: 0, all: 1, stop };
     this.clearProblem();
     this.update();
     const progress = (done, all) => {
@@ -159,7 +171,7 @@ export default class extends Tab {
       this.update();
     };
     try {
-      timings.set(card.digest, await measure(this.studio.api, card, { signal: stop.signal, progress }));
+      timings.set(idOf(card), await measure(this.studio.api, card, { signal: stop.signal, progress }));
       this.studio.announce(`${card.name} is measured`);
       await this.#askSeen();
     } catch (error) {
