@@ -81,13 +81,13 @@ function noise({ noise: value }, move) {
   const choices = [
     { value: "const", text: "As trained" },
     { value: "none", text: "None" },
-    { value: "seed", text: "Fresh, of a seed" },
+    { value: "seed", text: "By seed" },
   ];
   const chosen = (name) => move({ noise: name === "seed" ? 0 : name });
   return html`<div class="pair">
     ${choice({ id: "noise", label: "Noise", value: kind, choices, change: chosen })}
     ${kind === "seed"
-      ? numberField({ id: "noise-seed", label: "Its seed", value, min: 0, max: MAX_SEED, change: (seed) => move({ noise: Math.round(seed) }) })
+      ? numberField({ id: "noise-seed", label: "Noise seed", value, min: 0, max: MAX_SEED, change: (seed) => move({ noise: Math.round(seed) }) })
       : nothing}
   </div>`;
 }

@@ -6,7 +6,7 @@ import { empty } from "../../components/notice.js";
 import { closePicture } from "../../components/picture.js";
 import { favouriteOf, preferred } from "../../core/generator.js";
 import { html, nothing } from "../../core/lit.js";
-import { parseSeeds, randomSeeds, seedsAfter, turnedPage } from "../../core/seeds.js";
+import { parseSeeds, randomSeeds, seedsAfter, turnedPage, writeSeeds } from "../../core/seeds.js";
 import { Problem } from "../../core/problem.js";
 import { Tab } from "../../core/tab.js";
 import { counted } from "../../core/text.js";
@@ -167,7 +167,9 @@ export default class extends Tab {
 
   #typed(text) {
     try {
-      this.#seeds(parseSeeds(text, MOST));
+      const seeds = parseSeeds(text, MOST);
+      const same = writeSeeds(seeds) === writeSeeds(this.#wanted.seeds);
+      if (!same || this.#fault) this.#seeds(seeds); // else Enter and leaving the field would ask twice
     } catch (error) {
       this.#fault = error.message;
       this.update();
