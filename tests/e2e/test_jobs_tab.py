@@ -134,8 +134,12 @@ def test_a_job_of_seeds_by_keyboard_made_once_though_the_answer_is_lost_and_as_c
     assert page.locator("#send").is_disabled()
     page.fill("#seeds", "3-5")
     page.keyboard.press("Tab")
-    page.select_option("#model", "toy")
+    page.select_option("#model", "emoji")
+    page.select_option("#label", "Objects")
     page.fill("#truncation", "0.5")
+    page.get_by_text("Edits", exact=True).click()
+    page.get_by_label("direction-01, as a number").fill("2.5")
+    page.keyboard.press("Tab")
     page.select_option("#format", "webp")
     assert studio.axe_everywhere() == []
     page.reload()  # the settings are in the URL
@@ -169,8 +173,9 @@ def test_a_job_of_seeds_by_keyboard_made_once_though_the_answer_is_lost_and_as_c
             ]
 
         wanted = made(job)
+        styling = "truncation=0.5&label=Objects&edits=direction-01:2.5"
         for number, (name, digest) in enumerate(wanted):
-            address = f"/v1/models/toy/images/{3 + number}.webp?truncation=0.5"
+            address = f"/v1/models/emoji/images/{3 + number}.webp?{styling}"
             assert (name, digest) == (
                 f"seed{3 + number:04}.webp",
                 http.get(address).headers["x-pixels-sha256"],
