@@ -118,6 +118,12 @@ def test_a_folder_is_dropped_followed_retried_and_fetched(
     expect(row(page, "holiday/broken.png")).to_contain_text("The image cannot be read")
     with service.client() as http:
         assert wait_ended(http, job)["round"] == 1
+    studio.drop(".state", folder / "deep")  # what is dropped on a job is another one
+    expect(page.locator(".sum")).to_contain_text("1 image, ")
+    page.click("#discard")
+    page.wait_for_selector("form", state="detached")
+    page.go_back()
+    page.wait_for_selector("#archive")
     assert studio.axe_everywhere() == []
 
 
@@ -204,17 +210,20 @@ def test_chosen_files_are_sent_and_again_by_command(
     page = studio.open("jobs")
     page.set_input_files("#folder", tmp_path / "holiday")
     page.wait_for_selector("#send:not([disabled])")
-    page.set_input_files("#files", tmp_path / "holiday" / "red.png")
-    expect(page.locator(".sum")).to_contain_text("4 images, ")
+    with zipfile.ZipFile(tmp_path / "more.zip", "w") as archive:
+        archive.writestr("zipped.png", sent["red.png"])
+    page.set_input_files("#files", [tmp_path / "holiday" / "red.png", tmp_path / "more.zip"])
+    expect(page.locator(".sum")).to_contain_text("4 images, 1 archive, ")
     page.click("#send")
     job = shown_job(page)
     page.wait_for_selector("#archive")
     with service.client() as http:
         names = [item["name"] for item in pages(http, f"/v1/jobs/{job}/items")]
         assert sorted(names) == sorted(
-            [*(f"holiday/{name}" for name in sent), "holiday/broken.png", "red.png"]
+            [*(f"holiday/{name}" for name in sent), "holiday/broken.png", "red.png", "zipped.png"]
         )
-        (tmp_path / "red.png").write_bytes(sent["red.png"])
+        for name in ("red.png", "zipped.png"):
+            (tmp_path / name).write_bytes(sent["red.png"])
         again = json.loads(studio.run_command("curl", tmp_path, within=".making"))["id"]
         wait_ended(http, again)
 

@@ -10,6 +10,8 @@ const DRAWABLE = /\.(png|jpe?g|jpe|webp|gif|bmp)$/i;
 
 export class Draft {
   #urls = new BlobUrls();
+  #turn = Promise.resolve();
+  #waiting = 0;
   images = [];
   zips = [];
   leftOut = [];
@@ -40,21 +42,28 @@ export class Draft {
    * @param {() => void} changed told now and then
    */
   async take(files, largest, changed) {
-    this.reading?.abort();
-    const reading = new AbortController();
-    this.reading = reading;
-    const known = new Set([...this.images, ...this.zips].map(({ path }) => path));
+    this.reading ??= new AbortController();
+    const { reading } = this;
+    this.#waiting++;
+    const turn = this.#turn.then(() => this.#read(files(reading.signal), reading.signal, largest, changed));
+    this.#turn = turn.catch(() => {});
     try {
-      for await (const found of files(reading.signal)) {
-        reading.signal.throwIfAborted();
-        if (known.has(found.path)) continue;
-        this.#put(found, sorted(found, largest));
-        changed();
-      }
+      await turn;
     } catch (error) {
       if (!isAbort(error)) throw error;
     } finally {
-      if (this.reading === reading) this.reading = null;
+      this.#waiting--;
+      if (this.#waiting === 0 && this.reading === reading) this.reading = null;
+      changed();
+    }
+  }
+
+  async #read(files, signal, largest, changed) {
+    const known = new Set([...this.images, ...this.zips].map(keyOf));
+    for await (const found of files) {
+      signal.throwIfAborted();
+      if (known.has(keyOf(found))) continue; // the same folder was dropped twice
+      this.#put(found, sorted(found, largest));
       changed();
     }
   }
@@ -91,6 +100,8 @@ export class Draft {
     }
   }
 }
+
+const keyOf = ({ file, path }) => `${path}|${file.size}|${file.lastModified}`;
 
 const drafts = new WeakMap();
 

@@ -17,10 +17,20 @@ const CLUTTER = /(^|\/)(\.[^/]*|Thumbs\.db|desktop\.ini|__MACOSX)(\/|$)/i;
  * @param {AbortSignal} signal
  * @returns {AsyncGenerator<Found>}
  */
-export function filesOfDrop(transfer, signal) {
+function filesOfDrop(transfer, signal) {
   const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
   if (entries.length) return below(entries, signal);
   return chosen([...transfer.files]);
+}
+
+/** The same as `Draft.take` wants it. */
+export function filesIn(transfer) {
+  const off = new AbortController();
+  const files = filesOfDrop(transfer, off.signal);
+  return (signal) => {
+    signal.addEventListener("abort", () => off.abort());
+    return files;
+  };
 }
 
 /** The files of an `<input>`, of a folder as well. */

@@ -141,7 +141,10 @@ export class JobView {
     if (event === "item") this.page.tell(data);
     if (event === "job") this.#become(data);
     if (event !== "end") return false;
-    if (data.state === "deleted") location.hash = hashOf("jobs");
+    if (data.state === "deleted") {
+      this.tab.studio.announce("The job was deleted");
+      location.hash = hashOf("jobs");
+    }
     return true;
   }
 

@@ -28,6 +28,7 @@ export class JobList {
   #next = null;
   #problem = null;
   #query = null;
+  #refused = false;
 
   /** @param {import("./tab.js").default} tab */
   constructor(tab) {
@@ -73,7 +74,8 @@ export class JobList {
   }
 
   #rows() {
-    if (this.#jobs === null) return this.#problem ? nothing : html`<p class="empty">Looking for jobs…</p>`;
+    if (this.#jobs === null)
+      return this.#problem || this.#refused ? nothing : html`<p class="empty">Looking for jobs…</p>`;
     const { state, from } = this.#wanted();
     if (!this.#jobs.length) {
       return empty(
@@ -123,6 +125,7 @@ export class JobList {
     this.#turn = new AbortController();
     const { signal } = this.#turn;
     this.#jobs = null;
+    this.#refused = false;
     const { state, from } = this.#wanted();
     this.#query = JSON.stringify({ state, from });
     this.tab.update();
@@ -135,7 +138,9 @@ export class JobList {
         await visible(signal);
       }
     } catch (error) {
-      if (!isAbort(error)) this.tab.fail(error);
+      if (isAbort(error)) return;
+      this.#refused = true;
+      this.tab.fail(error);
     }
   }
 

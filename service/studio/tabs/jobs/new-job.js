@@ -5,7 +5,7 @@ import { Problem, isAbort } from "../../core/problem.js";
 import { bytes, counted } from "../../core/text.js";
 import { hashOf } from "../../core/view.js";
 import { draftOf } from "./draft.js";
-import { chosen, filesOfDrop } from "./dropped.js";
+import { chosen, filesIn } from "./dropped.js";
 import { dropZone } from "./drop-zone.js";
 import { form } from "./form.js";
 import { sendingCard } from "./sending-card.js";
@@ -24,6 +24,7 @@ const NO_LIMITS = {
 
 export class NewJob {
   #writing = 0;
+  #known = Promise.resolve(); // when the limits are
   values = {};
   secret = "";
   over = false;
@@ -44,15 +45,16 @@ export class NewJob {
     const { tab, signal, sending } = this;
     this.changed();
     const on = (target, name, listener) => target.addEventListener(name, listener, { signal });
+    if (sending.failure) this.#failed(); // while another tab was looked at
     on(sending, "change", () => tab.update());
-    on(sending, "failed", ({ detail }) => tab.fail(detail));
+    on(sending, "failed", () => this.#failed());
     on(sending, "made", ({ detail }) => this.#made(detail));
     // Files that miss the field would otherwise be opened in place of the page.
     on(document, "dragover", (event) => this.#dragged(event, true));
     on(document, "dragleave", (event) => event.relatedTarget === null && this.#dragged(event, false));
     on(document, "drop", (event) => this.#dropped(event));
     tab.attempt(() => tab.studio.models.ready(signal));
-    tab.attempt(async () => {
+    this.#known = tab.attempt(async () => {
       this.limits = await tab.studio.api.json("v1/limits", { signal });
       tab.update();
     });
@@ -128,7 +130,7 @@ export class NewJob {
     this.secret = secret;
   };
 
-  fromThese = (files) => this.#take(() => chosen(files));
+  fromThese = (files) => this.take(() => chosen(files));
 
   beginSeeds = () => {
     this.draft.clear();
@@ -167,9 +169,11 @@ export class NewJob {
     return this.tab.studio.models.ofKind(kind);
   }
 
-  #take(files) {
+  /** Takes files; see `Draft.take`. */
+  take(files) {
     return this.tab.attempt(async () => {
       try {
+        await this.#known;
         await this.draft.take(files, this.limits.max_upload_bytes, () => this.tab.update());
       } catch (error) {
         if (!isAbort(error))
@@ -203,19 +207,16 @@ export class NewJob {
     this.over = false;
     this.tab.update();
     if (this.sending.now) return;
-    // What a drop holds is gone when the event is over.
-    const off = new AbortController();
-    const files = filesOfDrop(event.dataTransfer, off.signal);
-    this.#take((signal) => {
-      signal.addEventListener("abort", () => off.abort());
-      return files;
-    });
+    this.take(filesIn(event.dataTransfer));
+  }
+
+  #failed() {
+    this.tab.fail(this.sending.failure);
+    this.sending.failure = null;
   }
 
   #made(job) {
-    this.draft.clear();
     this.secret = "";
-    this.tab.studio.announce("The job is made");
     location.hash = hashOf(this.tab.view.tab, new URLSearchParams({ job: job.id }));
   }
 }

@@ -5,6 +5,7 @@
 
 import { sleep } from "../../core/api.js";
 import { Problem, isAbort } from "../../core/problem.js";
+import { draftOf } from "./draft.js";
 
 const LIMIT_SECONDS = 120;
 const ATTEMPTS = 4;
@@ -14,6 +15,8 @@ const LOST = ["unreachable", "late"];
 export class Sending extends EventTarget {
   /** `sent` and `total` bytes, `problem` while it waits to try again, `attempt` from 1; null if nothing is sent. */
   now = null;
+  /** Why the last one was not made, until the next is sent. */
+  failure = null;
   #off = null;
 
   /** @param {import("../../core/api.js").Api} api */
@@ -34,6 +37,7 @@ export class Sending extends EventTarget {
    */
   async send(request, form) {
     this.#off = new AbortController();
+    this.failure = null;
     this.now = { sent: 0, total: 0, problem: null, attempt: 1, files: Boolean(form) };
     const stay = (event) => event.preventDefault();
     addEventListener("beforeunload", stay);
@@ -41,7 +45,10 @@ export class Sending extends EventTarget {
     try {
       this.dispatchEvent(new CustomEvent("made", { detail: await this.#made(request, form, this.#off.signal) }));
     } catch (error) {
-      if (!isAbort(error)) this.dispatchEvent(new CustomEvent("failed", { detail: error }));
+      if (!isAbort(error)) {
+        this.failure = error;
+        this.dispatchEvent(new CustomEvent("failed", { detail: error }));
+      }
     } finally {
       removeEventListener("beforeunload", stay);
       this.now = null;
@@ -115,6 +122,14 @@ const sendings = new WeakMap();
 
 /** The one of a studio. */
 export function sendingOf(studio) {
-  if (!sendings.has(studio)) sendings.set(studio, new Sending(studio.api));
+  if (!sendings.has(studio)) {
+    const sending = new Sending(studio.api);
+    // Also when nobody looks at the tab any more.
+    sending.addEventListener("made", () => {
+      draftOf(studio).clear();
+      studio.announce("The job is made");
+    });
+    sendings.set(studio, sending);
+  }
   return sendings.get(studio);
 }
