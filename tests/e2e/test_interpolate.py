@@ -126,12 +126,12 @@ def test_files_and_commands_are_the_same_to_the_byte(
     with service.client() as client:
         formats = client.get("/v1/limits").json()["animation_formats"]
         ws = client.post("/v1/latents", json={"model": "toy", "latents": [9]}).json()["data"][0]["ws"]
-        keyframes = [{"seed": 7, "truncation": 0.5}, {"ws": ws}, 42]
+        first = {"seed": 7, "truncation": 0.5, "truncation_cutoff": 2}
+        keyframes = [first, {"ws": ws}, {"seed": 42, "truncation": 0.5}]
         body = {"model": "toy", "keyframes": keyframes, "frames": 4, "fps": 12, "noise": 3}
         text = "ws:" + ws.replace("+", "-").replace("/", "_").rstrip("=")
-        page = studio.open(
-            f"interpolate?model=toy&keyframes=7*truncation:0.5,{text},42&frames=4&fps=12&noise=3"
-        )
+        keyframes_text = f"7*truncation:0.5*truncation_cutoff:2,{text},42*truncation:0.5"
+        page = studio.open(f"interpolate?model=toy&keyframes={keyframes_text}&frames=4&fps=12&noise=3")
         wait_made(page, 4)
         assert set(formats) | {"zip", "sheet"} == set(
             page.eval_on_selector_all("#format option", "options => options.map(one => one.value)")
@@ -185,11 +185,15 @@ def test_cancelling_and_changing_end_the_request(studio: StudioPage, service: Jo
     # What has come can be looked at.
     page.get_by_label("Frame", exact=True).press("End")
     assert page.locator("canvas").get_attribute("data-frame") == str(stopped - 1)
+    page.click("#save")
+    page.click(".saving .progress button")
+    wait_ended(page, ended, 3)
+    wait_until(page, "document.activeElement.id", "save")
     # Leaving the tab ends it, too.
     page.click("#again")
     wait_until(page, COMING)
     page.click('#tabs a[href="#models"]')
-    wait_ended(page, ended, 3)
+    wait_ended(page, ended, 4)
     assert set(ended) == {"net::ERR_ABORTED"}
 
 
