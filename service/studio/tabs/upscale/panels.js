@@ -6,6 +6,7 @@ import { bytes, duration, number } from "../../core/text.js";
 import { progress as bar, working } from "../../components/controls.js";
 import { resultName } from "./settings.js";
 
+const NAMES = { "image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WebP" };
 const LONG_WAIT = 50; // milliseconds
 
 /**
@@ -23,11 +24,7 @@ const LONG_WAIT = 50; // milliseconds
  */
 export function beginning({ file, before, size, expected, refusal, progress, begin, cancel }) {
   return html`<div class="begin">
-    ${size
-      ? html`<p id="upscale-sizes"><span class="name">${file.name}</span>
-          ${before.width} × ${before.height} → <strong>${size.width} × ${size.height}</strong>
-          ${expected > 0 ? html`<small>about ${duration(expected)}, at the pace of the last one</small>` : nothing}</p>`
-      : nothing}
+    ${file ? what({ file, before, size, expected }) : nothing}
     ${refusal ? html`<p class="notice" id="upscale-refusal">${refusal}</p>` : nothing}
     ${progress
       ? html`<div id="working" data-stage=${progress.stage}>${underWay(progress, file, cancel)}</div>`
@@ -35,6 +32,15 @@ export function beginning({ file, before, size, expected, refusal, progress, beg
           @click=${begin}>Enlarge</button>`}
   </div>`;
 }
+
+function what({ file, before, size, expected }) {
+  const pace = html`<small>about ${duration(expected)}, at the pace of the last one</small>`;
+  return html`<p id="upscale-sizes"><span class="name">${file.name}</span>
+    ${size ? sizes(before, size) : nothing} ${expected > 1 ? pace : nothing}</p>`;
+}
+
+const sizes = (before, after) =>
+  html`${before.width} × ${before.height} → <strong>${after.width} × ${after.height}</strong>`;
 
 function underWay({ stage, done, of, began, now }, file, cancel) {
   if (stage === "waiting") return working("Sent; waiting for the server", cancel);
@@ -58,7 +64,7 @@ export function made({ blob, about, settings, seconds, name }) {
   return html`<div class="row made">
     <button type="button" class="primary" id="download" @click=${save}>Download</button>
     <p id="made"><strong>${about.width} × ${about.height}</strong> ·
-      ${about.media_type.split("/")[1].toUpperCase()}, ${bytes(blob.size)} · ${duration(seconds)}
+      ${NAMES[about.media_type] ?? about.media_type}, ${bytes(blob.size)} · ${duration(seconds)}
       <small>(${duration(infer / 1000)} computing${waited}) · ${about.model}, ${number(settings.scale)} times</small>
     </p>
   </div>`;

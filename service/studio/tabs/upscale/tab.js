@@ -54,6 +54,14 @@ export default class extends Tab {
     this.#read();
   }
 
+  /** Above the tab, where the button that was pressed may be far below. */
+  fail(error) {
+    super.fail(error);
+    requestAnimationFrame(() =>
+      requestAnimationFrame(() => this.root.querySelector(".notice.bad")?.scrollIntoView({ block: "nearest" })),
+    );
+  }
+
   stop() {
     super.stop(); // and with it the call under way
     this.#taking++;
