@@ -208,10 +208,9 @@ class _Colours(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor, channels_last: bool) -> Tensor:
         weight = self.weight * self.affine(w).unsqueeze(1)  # [N, 3, C]
-        y: Tensor
-        if channels_last:
-            y = (x.flatten(1, 2) @ weight.transpose(1, 2)).transpose(1, 2).unflatten(2, x.shape[1:3])
-        else:
-            y = (weight @ x.flatten(2)).unflatten(2, x.shape[2:])
-        y = y + self.bias[:, None, None]
+        pixels = x.flatten(1, 2) if channels_last else x.flatten(2).transpose(1, 2)
+        # In this order: pixels along the other side would be cut among the threads as the size of the batch
+        # has it, and ONNX Runtime rounds as it cuts.
+        y: Tensor = (pixels @ weight.transpose(1, 2)).transpose(1, 2)  # [N, 3, H·W]
+        y = y.unflatten(2, x.shape[1:3] if channels_last else x.shape[2:]) + self.bias[:, None, None]
         return y if self.bound is None else y.clamp(-self.bound, self.bound)
