@@ -15,10 +15,10 @@ from tests.jobs_service import JobsService
 Pixels = NDArray[np.uint8]
 """[height, width, 3]."""
 
-_SHOWS = """async ([selector, expected, tolerance]) => {
+# Not `async`: a promise would be taken for a yes.
+_SHOWS = """([selector, expected, tolerance]) => {
   const shown = document.querySelector(selector);
   if (!shown?.complete || !shown.naturalWidth) return false;
-  await shown.decode().catch(() => {});
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [shown.naturalWidth, shown.naturalHeight];
   const area = canvas.getContext("2d", { colorSpace: "srgb" });

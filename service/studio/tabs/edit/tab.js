@@ -25,7 +25,7 @@ export default class Edit extends Tab {
   #recipe = null;
   #shown = null; // {recipe, before, after}: what is on screen
   #beside = false;
-  #held = false;
+  #held = null; // "pointer" or "key" while the picture before is held
   #range = RANGES[0];
   #undo = null;
   #trouble = null; // of pictures, which one that arrives ends
@@ -39,7 +39,8 @@ export default class Edit extends Tab {
     this.on(this.studio.favourites, "change", () => this.update());
     this.on(this.studio.models, "change", () => this.#modelsChanged());
     this.on(this.studio.connection, "back", () => this.#want());
-    for (const name of ["pointerup", "pointercancel", "blur"]) this.on(window, name, () => this.#hold(false));
+    for (const name of ["pointerup", "pointercancel"]) this.on(window, name, () => this.#release("pointer"));
+    this.on(window, "blur", () => this.#release(this.#held));
     await this.studio.models.ready(this.signal);
     this.changed();
   }
@@ -125,9 +126,15 @@ export default class Edit extends Tab {
     if (!this.#paint.outdated) this.#ends.want(recipe, this.#range, card);
   }
 
-  #hold(held) {
-    if (held === this.#held) return;
-    this.#held = held;
+  #hold(how) {
+    this.#held = how;
+    this.update();
+  }
+
+  /** A press on the picture takes the focus from the button, which lets go of its key alone. */
+  #release(how) {
+    if (this.#held !== how || how === null) return;
+    this.#held = null;
     this.update();
   }
 
@@ -202,13 +209,14 @@ export default class Edit extends Tab {
     const shown = this.#shown;
     const edited = isEdited(this.#recipe);
     const url = (picture) => (picture ? this.#urls.of(picture.blob) : null);
-    const hold = (held) => this.#hold(held);
+    const hold = (how) => this.#hold(how);
+    const held = this.#held !== null;
     const look = (beside, text) => html`<button type="button" aria-pressed=${String(this.#beside === beside)}
       @click=${() => this.#look(beside)}>${text}</button>`;
     return html`<div class="picture">
       <div class="row toolbar" role="group" aria-label="Before and after">
         ${look(false, "Single")} ${look(true, "Side by side")}
-        ${this.#beside ? nothing : holdButton({ edited, held: this.#held, hold })}
+        ${this.#beside ? nothing : holdButton({ edited, held, hold, release: (how) => this.#release(how) })}
       </div>
       ${compare({
         before: url(shown?.before),
@@ -216,7 +224,7 @@ export default class Edit extends Tab {
         words: describe(unedited(shown?.recipe ?? this.#recipe)),
         edited,
         beside: this.#beside,
-        held: this.#held,
+        held,
         busy: this.#paint.busy,
         hold,
       })}
