@@ -5,6 +5,7 @@ import { number } from "../../core/text.js";
 
 export const RANGES = [3, 6, 12];
 const STEP = 0.1;
+const FARTHEST = 100; // the API takes no more
 
 /**
  * @param {object} options
@@ -27,10 +28,11 @@ function direction({ one, at, amount, range, end, change }) {
   const { name, explained } = one;
   const id = `direction-${at}`;
   const farthest = Math.max(range, Math.abs(amount));
-  const moved = (event) => {
+  const typed = (event) => {
     const given = event.target.valueAsNumber;
-    if (Number.isFinite(given)) change(name, Math.min(100, Math.max(-100, given)));
-    else event.target.value = String(amount);
+    const wanted = Number.isFinite(given) ? Math.min(FARTHEST, Math.max(-FARTHEST, given)) : amount;
+    event.target.value = String(wanted); // not `live`, which takes away what is typed while pictures arrive
+    change(name, wanted);
   };
   const edge = (to) => {
     if (!end) return nothing;
@@ -47,9 +49,9 @@ function direction({ one, at, amount, range, end, change }) {
       ${edge(-range)}
       <input id=${id} type="range" min=${-farthest} max=${farthest} step=${STEP} .value=${live(String(amount))}
         .style=${`--from: ${percent(Math.min(0, amount), farthest)}; --to: ${percent(Math.max(0, amount), farthest)}`}
-        @input=${moved} @dblclick=${() => change(name, 0)}>
+        @input=${(event) => change(name, event.target.valueAsNumber)} @dblclick=${() => change(name, 0)}>
       ${edge(range)}
-      <input type="number" min="-100" max="100" step=${STEP} .value=${live(String(amount))} @change=${moved}
+      <input type="number" min=${-FARTHEST} max=${FARTHEST} step=${STEP} .value=${String(amount)} @change=${typed}
         aria-label=${`${name}, as a number`}>
     </div>
   </li>`;
