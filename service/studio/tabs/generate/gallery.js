@@ -1,5 +1,6 @@
 /** The pictures on screen: asked for one by one, and again whenever something else is wanted. */
 
+import { sleep } from "../../core/api.js";
 import { keyOf } from "../../core/favourites.js";
 import { BlobUrls } from "../../core/files.js";
 import { Latest } from "../../core/latest.js";
@@ -28,6 +29,8 @@ export class Gallery {
   problem = null;
   #urls = new BlobUrls();
   #latest;
+  #until = 0; // when the server, being busy, wants to be asked again
+  #waits = false; // whether something that runs waits for that
 
   /**
    * @param {object} options
@@ -47,6 +50,7 @@ export class Gallery {
         failed(problem);
       },
     );
+    studio.api.addEventListener("waiting", ({ detail }) => this.#busy(detail.seconds), { signal });
     signal.addEventListener("abort", () => {
       this.#latest.stop();
       this.#urls.clear();
@@ -80,11 +84,14 @@ export class Gallery {
     });
     for (const { picture } of before.values()) if (picture) this.#urls.drop(picture.blob);
     this.update();
-    this.#latest.want(wanted, instead);
+    this.#latest.want(wanted, instead || this.#waits);
   }
 
   /** The one that is looked at alone, then those on screen, the oldest first, then the others; until all are there. */
   async #fill(signal) {
+    this.#waits = false;
+    const left = this.#until - performance.now();
+    if (left > 0) await sleep(left / 1000, signal);
     const line = this.#line();
     if (line.length) {
       await this.#draw(line.shift(), signal, true);
@@ -97,6 +104,13 @@ export class Gallery {
     const failed = (await Promise.allSettled(drawers)).find(({ status }) => status === "rejected");
     if (failed) throw failed.reason;
     if (!this.#latest.outdated) this.complete();
+  }
+
+  /** A call would be sent again later: not if something else is wanted by then, which waits in its place. */
+  #busy(seconds) {
+    this.#until = performance.now() + 1000 * seconds;
+    this.#waits = true;
+    if (this.#latest.outdated) this.#latest.want(null, true);
   }
 
   #line() {
