@@ -7,7 +7,7 @@ import { Problem } from "../../core/problem.js";
 const LIMIT_SECONDS = 180;
 const SILENCE_SECONDS = 180;
 /** Bytes from which on it is told how far the sending is. */
-const LARGE = 128 << 10;
+const LARGE = 64 << 10;
 
 /**
  * How far it is.
