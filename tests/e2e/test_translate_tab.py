@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 from playwright.sync_api import Page
 
 from tests.e2e.studio_page import StudioPage
@@ -284,3 +284,27 @@ def test_what_goes_wrong_keeps_the_last_translation_and_only_the_newest_drawing_
     drawing = saved(studio, "#save-input", tmp_path)
     shown(page, studio, pixels_of(asked(service, drawing).content))
     assert len(sent) == 1
+
+
+def test_a_photographed_drawing_becomes_ink_as_wide_as_the_pen_and_as_large_as_the_paper(
+    studio: StudioPage, tmp_path: Path
+) -> None:
+    sheet = Image.new("L", (600, 450), 230)
+    ImageDraw.Draw(sheet).ellipse((60, 40, 260, 240), outline=70, width=5)
+    lit = np.asarray(sheet) * np.linspace(1, 0.6, 600)[None, :] + np.random.RandomState(0).randn(450, 600) * 3
+    photo = io.BytesIO()
+    Image.fromarray(np.clip(lit, 0, 255).astype(np.uint8)).save(photo, "JPEG")
+    page = studio.open(f"translate?model={SKETCH}&source=picture")
+    given = {"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": photo.getvalue()}
+    page.set_input_files("#translate-file", given)
+    page.click("#draw-over")
+    page.wait_for_selector("#drawing")
+    settled(page)
+    ink = np.asarray(Image.open(io.BytesIO(saved(studio, "#save-input", tmp_path))).convert("L"))
+    rows, columns = np.nonzero(ink < 128)
+    assert max(rows.min(), columns.min()) <= 3  # it fills the paper, wherever it was on the sheet
+    assert min(rows.max(), columns.max()) >= 60
+    across = ink[32] < 128
+    assert across[:32].sum() in (3, 4, 5)
+    assert across[32:].sum() in (3, 4, 5)
+    assert not across[8:56].any()  # neither the light nor the grain of the photo is left

@@ -9,7 +9,7 @@
  * @property {{name: string, value: string}[]} colours the first is taken first
  * @property {number} size of the pen, as a share of the side
  * @property {string} fit that suits most pictures
- * @property {boolean} lines whether a picture that is drawn over is made black on white
+ * @property {boolean} lines whether a picture that is drawn over is made a drawing in ink
  */
 
 /** Lines of 4 in 64 pixels, in the grey of Fluent's high-contrast emoji. */

@@ -1,9 +1,9 @@
-/** A picture as something to draw over: square, small, and black on white for models that read lines. */
+/** A picture as something to draw over: square and small; for models that read lines, a drawing of it in ink. */
+
+import { inked } from "./inked.js";
 
 const SIDE = 256;
-const AROUND = 12; // pixels around each whose mean tells ink from paper, in whatever light it was photographed
-const DARKER = 14; // levels
-const DARK = 110; // dark whatever is around it: filled areas
+const MARGIN = 12; // pixels around a drawing, as around those that models learnt from
 
 /**
  * @param {Blob} file
@@ -13,52 +13,40 @@ const DARK = 110; // dark whatever is around it: filled areas
  */
 export async function pictureDeed(file, medium) {
   const bitmap = await createImageBitmap(file);
-  const canvas = document.createElement("canvas");
-  canvas.width = canvas.height = SIDE;
-  const area = canvas.getContext("2d", { willReadFrequently: true });
-  area.fillStyle = medium.paper;
-  area.fillRect(0, 0, SIDE, SIDE);
   const scale = SIDE / Math.max(bitmap.width, bitmap.height);
-  const [width, height] = [bitmap.width * scale, bitmap.height * scale];
-  area.imageSmoothingQuality = "high";
-  area.drawImage(bitmap, (SIDE - width) / 2, (SIDE - height) / 2, width, height);
+  const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(side * scale)));
+  const picture = areaOf(width, height);
+  picture.imageSmoothingQuality = "high";
+  picture.drawImage(bitmap, 0, 0, width, height);
   bitmap.close();
-  if (medium.lines) inked(area, medium.colours[0].value);
-  return { kind: "picture", file: canvas.toDataURL("image/png").split(",")[1] };
+  const paper = areaOf(SIDE, SIDE);
+  paper.fillStyle = medium.paper;
+  paper.fillRect(0, 0, SIDE, SIDE);
+  if (medium.lines) drawInk(paper, picture, medium);
+  else paper.drawImage(picture.canvas, (SIDE - width) / 2, (SIDE - height) / 2);
+  return { kind: "picture", file: paper.canvas.toDataURL("image/png").split(",")[1] };
 }
 
-/** What is darker than its surroundings becomes ink. */
-function inked(area, colour) {
-  const image = area.getImageData(0, 0, SIDE, SIDE);
-  const light = new Float32Array(SIDE * SIDE);
-  for (let at = 0; at < light.length; at++) {
-    const [red, green, blue] = image.data.subarray(4 * at, 4 * at + 3);
-    light[at] = 0.299 * red + 0.587 * green + 0.114 * blue;
+/** Draws what is inked as large as fits, with lines as wide as the pen's. */
+function drawInk(paper, picture, { colours, size }) {
+  const { box, width } = inked(picture, colours[0].value);
+  if (box === null) return;
+  const scale = (SIDE - 2 * MARGIN) / Math.max(box.width, box.height);
+  const thicker = Math.max(0, (size * SIDE - width * scale) / 2);
+  const across = box.width * scale;
+  const down = box.height * scale;
+  paper.imageSmoothingQuality = "high";
+  for (let turn = 0; turn <= 16; turn++) {
+    const reach = turn === 16 ? 0 : thicker;
+    const x = (SIDE - across) / 2 + reach * Math.cos((turn * Math.PI) / 8);
+    const y = (SIDE - down) / 2 + reach * Math.sin((turn * Math.PI) / 8);
+    paper.drawImage(picture.canvas, box.x, box.y, box.width, box.height, x, y, across, down);
   }
-  const around = means(light);
-  const ink = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
-  for (let at = 0; at < light.length; at++) {
-    const dark = light[at] < DARK || light[at] < around[at] - DARKER;
-    for (let channel = 0; channel < 3; channel++) image.data[4 * at + channel] = dark ? ink[channel] : 255;
-  }
-  area.putImageData(image, 0, 0);
 }
 
-/** The mean of the square around each pixel, by a table of sums. */
-function means(light) {
-  const wide = SIDE + 1;
-  const sums = new Float64Array(wide * wide);
-  for (let y = 0; y < SIDE; y++) {
-    for (let x = 0; x < SIDE; x++) {
-      const at = (y + 1) * wide + x + 1;
-      sums[at] = light[y * SIDE + x] + sums[at - 1] + sums[at - wide] - sums[at - wide - 1];
-    }
-  }
-  return light.map((_, at) => {
-    const [x, y] = [at % SIDE, Math.floor(at / SIDE)];
-    const [left, top] = [Math.max(0, x - AROUND), Math.max(0, y - AROUND)];
-    const [right, bottom] = [Math.min(SIDE, x + AROUND + 1), Math.min(SIDE, y + AROUND + 1)];
-    const sum = (row, from, to) => sums[row * wide + to] - sums[row * wide + from];
-    return (sum(bottom, left, right) - sum(top, left, right)) / ((right - left) * (bottom - top));
-  });
+function areaOf(width, height) {
+  const canvas = document.createElement("canvas");
+  canvas.width = width;
+  canvas.height = height;
+  return canvas.getContext("2d", { willReadFrequently: true });
 }

@@ -267,7 +267,8 @@ export default class extends Tab {
         <button type="button" id="save-input" @click=${save}>Save ${name}</button>
         ${drawing
           ? nothing
-          : html`<button type="button" id="draw-over" @click=${() => this.#drawOver()}>Draw over it</button>`}
+          : html`<button type="button" id="draw-over" @click=${() => this.#drawOver()}>
+              ${this.medium.lines ? "Make it a line drawing" : "Draw over it"}</button>`}
         ${problem ? html`<button type="button" id="again" @click=${() => this.#want()}>Try again</button>` : nothing}
       </div>
       ${drawing ? padKeys() : nothing}
