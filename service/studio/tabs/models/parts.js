@@ -17,12 +17,13 @@ const STATES = {
 /** Kind, family, size, state and what it may not be used for. */
 export function badges(card) {
   const state = STATES[card.state] ?? null;
+  const { newer } = card;
   const square = card.resolution ? `${card.resolution}×${card.resolution}` : null;
   const size = card.kind === "upscaler" ? `×${card.scale}` : square;
   return html`<p class="row badges">
     ${state ? html`<span class="badge ${state.mark}" data-state=${card.state}>${state.text}</span>` : nothing}
-    ${card.newer
-      ? html`<span class="badge warn" data-newer>Version ${card.newer.version}: ${card.newer.state.toLowerCase()}</span>`
+    ${newer
+      ? html`<span class="badge warn" data-newer>Version ${newer.version}: ${newer.state.toLowerCase()}</span>`
       : nothing}
     ${card.commercial_use === false
       ? html`<span class="badge bad" data-non-commercial>⊘ Not for commercial use</span>`

@@ -5,7 +5,8 @@ import { counted, duration, number } from "../../core/text.js";
 
 /**
  * @param {object} options
- * @param {{ready: boolean, answered: boolean, text: string}|null} options.readiness what /readyz said; null if it was not asked yet
+ * @param {{ready: boolean, answered: boolean, text: string}|null} options.readiness what /readyz said; null if it was
+ *   not asked yet
  * @param {import("./increase.js").Look|null} options.look the newest metrics; null if there are none
  * @param {string} options.asked when that was
  */
