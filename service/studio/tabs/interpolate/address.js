@@ -28,10 +28,13 @@ export function writeAddress(path, file, favourites) {
     texts[index] = kept ? KEPT + name : "";
     (kept ? elsewhere : lost).push(index);
   }
-  const said = (values, defaults) =>
-    Object.fromEntries(Object.keys(defaults).map((name) => [name, values[name] === defaults[name] ? null : values[name]]));
+  const said = (given, defaults) => {
+    const names = Object.keys(defaults);
+    return Object.fromEntries(names.map((name) => [name, given[name] === defaults[name] ? null : given[name]]));
+  };
   const { loop, ...rest } = said(path, DEFAULTS);
-  const values = { model, keyframes: texts.filter(Boolean).join(","), ...rest, loop: loop ? 1 : null, ...said(file, FILE) };
+  const named = texts.filter(Boolean).join(",");
+  const values = { model, keyframes: named, ...rest, loop: loop ? 1 : null, ...said(file, FILE) };
   return { values, elsewhere, lost };
 }
 
@@ -41,7 +44,7 @@ export function writeAddress(path, file, favourites) {
  * @param {string} options.model
  * @param {number} options.most frames
  * @param {import("../../core/favourites.js").Favourite[]} options.favourites of the model
- * @returns {{path: import("./path.js").Path, file: object, unread: string[]}} `unread`: keyframes that nothing here makes
+ * @returns {{path: import("./path.js").Path, file: object, unread: string[]}} `unread`: what nothing here makes
  */
 export function readAddress(params, { model, most, favourites }) {
   const unread = [];

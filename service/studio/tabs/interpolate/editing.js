@@ -17,7 +17,8 @@ export function withMoved({ keyframes }, id, place) {
 /** With some fields of one, or of all, changed; nothing but its transform can be changed of styles. */
 export function withFields({ keyframes }, id, values) {
   const { rotation, translation } = values;
-  const moves = Object.fromEntries(Object.entries({ rotation, translation }).filter(([, value]) => value !== undefined));
+  const given = Object.entries({ rotation, translation }).filter(([, value]) => value !== undefined);
+  const moves = Object.fromEntries(given);
   return keyframes.map((keyframe) => {
     if (id !== null && keyframe.id !== id) return keyframe;
     return { ...keyframe, recipe: { ...keyframe.recipe, ...(keyframe.recipe.ws ? moves : values) } };

@@ -33,7 +33,8 @@ export function readFile(params) {
   const one = (name, known) => (params.get(name) in known ? params.get(name) : FILE[name]);
   const quality = Number(params.get("quality"));
   const given = Number.isInteger(quality) && quality >= 1 && quality <= 100;
-  return { format: one("format", FORMATS), frame_format: one("frame_format", FRAME_FORMATS), quality: given ? quality : null };
+  const [format, frameFormat] = [one("format", FORMATS), one("frame_format", FRAME_FORMATS)];
+  return { format, frame_format: frameFormat, quality: given ? quality : null };
 }
 
 /** What of it is said in calls: nothing that means nothing, since the API refuses that. */

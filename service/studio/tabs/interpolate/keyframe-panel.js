@@ -25,7 +25,9 @@ export function keyframePanel({ path, chosen, shown, card, on }) {
       ? html`<p class="row">
           <button type="button" id="all-keyframes" @click=${on.all}>Done</button>
           <button type="button" class="quiet" id="copy-keyframe" @click=${on.copy}>Duplicate</button>
-          ${chosen.recipe.ws ? nothing : html`<button type="button" class="quiet" id="use-for-all" @click=${on.useForAll}>Use for all</button>`}
+          ${chosen.recipe.ws
+            ? nothing
+            : html`<button type="button" class="quiet" id="use-for-all" @click=${on.useForAll}>Use for all</button>`}
         </p>`
       : html`<p><small>Choose a keyframe's picture to change that one alone.</small></p>`}
   </form>`;
@@ -34,8 +36,10 @@ export function keyframePanel({ path, chosen, shown, card, on }) {
 function styling({ path, chosen, shown, card, on }) {
   const { truncation = 1, truncation_cutoff: cutoff, edits = {} } = shown;
   const layers = card.num_ws ?? 1;
-  return html`${labelsOf(card).length
-      ? choice({ id: "label", label: "Class", value: labelFor(card, shown.label), choices: labelsOf(card), change: (label) => on.change({ label }) })
+  const choices = labelsOf(card);
+  const label = labelFor(card, shown.label);
+  return html`${choices.length
+      ? choice({ id: "label", label: "Class", value: label, choices, change: (name) => on.change({ label: name }) })
       : nothing}
     ${slider({
       id: "truncation",
@@ -82,7 +86,15 @@ function edit(name, edits, on) {
 function moving({ shown, card, on }) {
   const { rotation = 0, translation: [x, y] = [0, 0] } = shown;
   const side = (id, label, value, to) =>
-    slider({ id, label, value, min: Math.min(-1, value), max: Math.max(1, value), step: 0.01, change: (part) => on.change({ translation: to(part) }) });
+    slider({
+      id,
+      label,
+      value,
+      min: Math.min(-1, value),
+      max: Math.max(1, value),
+      step: 0.01,
+      change: (part) => on.change({ translation: to(part) }),
+    });
   return html`${transforms(card, "rotation")
     ? slider({
         id: "rotation",
@@ -95,7 +107,8 @@ function moving({ shown, card, on }) {
       })
     : nothing}
   ${transforms(card, "translation")
-    ? html`${side("to-right", "Moved right", x, (part) => [part, y])} ${side("down", "Moved down", y, (part) => [x, part])}`
+    ? html`${side("to-right", "Moved right", x, (part) => [part, y])}
+        ${side("down", "Moved down", y, (part) => [x, part])}`
     : nothing}`;
 }
 

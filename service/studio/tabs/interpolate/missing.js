@@ -22,9 +22,11 @@ export class Missing {
     if (!name) return empty("This server has no generator that can be asked now.");
     const card = this.tab.studio.models.named(name);
     const why = card ? (card.reason ?? "It is being checked.") : "The server may still be loading it.";
-    return html`<p class="notice bad" role="alert"><span><strong>The generator ${name} cannot be asked now.</strong> ${why}
-        It is shown as soon as it can.</span></p>
-      <p class="row">${cards.map((one) => html`<button type="button" @click=${() => choose(one.name)}>Use ${one.name}</button>`)}</p>`;
+    const use = (one) => html`<button type="button" @click=${() => choose(one.name)}>Use ${one.name}</button>`;
+    return html`<p class="notice bad" role="alert">
+        <span><strong>The generator ${name} cannot be asked now.</strong> ${why} It is shown as soon as it can.</span>
+      </p>
+      <p class="row">${cards.map(use)}</p>`;
   }
 
   /** Looks again and again until it is there, since one that is loaded, checked or mended tells nobody. */

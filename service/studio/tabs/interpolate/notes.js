@@ -4,14 +4,16 @@ import { counted } from "../../core/text.js";
 
 /** Of keyframes that an address names and nothing here makes. */
 export function unreadNote(unread) {
-  return unread.length ? `${counted(unread.length, "keyframe")} of this address cannot be read here: ${unread.join(", ")}` : "";
+  if (!unread.length) return "";
+  return `${counted(unread.length, "keyframe")} of this address cannot be read here: ${unread.join(", ")}`;
 }
 
 /** Of keyframes that are too long for an address; see `writeAddress`. */
 export function tooLongNote({ elsewhere, lost }) {
-  if (lost.length) return `Styles are too long for an address: ${placesOf(lost)} is not in it. Keep it as a favourite.`;
+  const why = "Styles are too long for an address:";
+  if (lost.length) return `${why} ${placesOf(lost)} is not in it. Keep it as a favourite.`;
   if (!elsewhere.length) return "";
-  return `Styles are too long for an address: ${placesOf(elsewhere)} will be there in this browser only, as long as it is a favourite.`;
+  return `${why} ${placesOf(elsewhere)} will be there in this browser only, as long as it is a favourite.`;
 }
 
 /** Of those that stay behind when another model is chosen. */
@@ -19,4 +21,7 @@ export function leftBehindNote(count) {
   return count ? `${counted(count, "keyframe")} of styles stayed behind: those are of the other model.` : "";
 }
 
-const placesOf = (places) => `keyframe ${places.map((place) => place + 1).sort((one, other) => one - other).join(", ")}`;
+function placesOf(places) {
+  const sorted = places.map((place) => place + 1).sort((one, other) => one - other);
+  return `keyframe ${sorted.join(", ")}`;
+}

@@ -6,7 +6,12 @@ import { MAX_SEED } from "../../core/generator.js";
 import { duration } from "../../core/text.js";
 import { EASINGS } from "./path.js";
 
-const EASING_WORDS = { linear: "Even", "ease-in": "Slow start", "ease-out": "Slow end", "ease-in-out": "Slow start and end" };
+const EASING_WORDS = {
+  linear: "Even",
+  "ease-in": "Slow start",
+  "ease-out": "Slow end",
+  "ease-in-out": "Slow start and end",
+};
 const NOISE = [
   { value: "const", text: "As trained" },
   { value: "none", text: "None" },
@@ -36,8 +41,17 @@ export function pathPanel({ path, cards, most, change, model }) {
       change: (count) => change({ frames: Math.round(count) }),
       hint: `${duration(frames / fps)} at ${fps} frames a second.`,
     })}
-    ${slider({ id: "fps", label: "Frames a second", value: fps, min: 1, max: 60, step: 1, change: (rate) => change({ fps: rate }) })}
-    <label class="check"><input id="loop" type="checkbox" .checked=${loop} @change=${(event) => change({ loop: event.target.checked })}>
+    ${slider({
+      id: "fps",
+      label: "Frames a second",
+      value: fps,
+      min: 1,
+      max: 60,
+      step: 1,
+      change: (rate) => change({ fps: rate }),
+    })}
+    <label class="check">
+      <input id="loop" type="checkbox" .checked=${loop} @change=${(event) => change({ loop: event.target.checked })}>
       <span>Loop: back to the first keyframe</span></label>
     <div class="pair">
       ${choice({
@@ -58,10 +72,12 @@ export function pathPanel({ path, cards, most, change, model }) {
 
 function noise({ noise: value }, change) {
   const kind = typeof value === "number" ? "seed" : value;
+  const chosen = (name) => change({ noise: name === "seed" ? 0 : name });
+  const seeded = (seed) => change({ noise: Math.round(seed) });
   return html`<div class="pair">
-    ${choice({ id: "noise", label: "Noise", value: kind, choices: NOISE, change: (name) => change({ noise: name === "seed" ? 0 : name }) })}
+    ${choice({ id: "noise", label: "Noise", value: kind, choices: NOISE, change: chosen })}
     ${kind === "seed"
-      ? numberField({ id: "noise-seed", label: "Its seed", value, min: 0, max: MAX_SEED, change: (seed) => change({ noise: Math.round(seed) }) })
+      ? numberField({ id: "noise-seed", label: "Its seed", value, min: 0, max: MAX_SEED, change: seeded })
       : nothing}
   </div>`;
 }

@@ -16,7 +16,7 @@ export class Player {
   coming = false;
   fps = 24;
   loop = false;
-  #wanted = !STILL.matches; // whether the user wants to see it move
+  #wanted = true; // whether the user wants to see it move
   #running = false;
   #since = 0; // when the frame on screen came on
   #timer = 0;
@@ -81,15 +81,17 @@ export class Player {
   /** What it looks like; `label` says what is shown to who does not see it. */
   template({ label, side }) {
     const there = this.frames.count > 0;
+    const pressed = (event) => this.#key(event);
     const shown = (event) => this.seek(event.target.valueAsNumber);
     return html`<div class="player">
-      <div class="screen" tabindex="0" role="group" aria-label="Preview: space plays, arrow keys step" @keydown=${(event) => this.#key(event)}
-        @click=${() => there && this.toggle()}>
-        <canvas ${ref(this.#canvas)} class="pixels" width=${side} height=${side} role="img" aria-label=${label}></canvas>
+      <div class="screen" tabindex="0" role="group" aria-label="Preview: space plays, arrow keys step"
+        @keydown=${pressed} @click=${() => there && this.toggle()}>
+        <canvas ${ref(this.#canvas)} class="pixels" width=${side} height=${side} role="img" aria-label=${label}>
+        </canvas>
       </div>
-      <div class="transport" @keydown=${(event) => this.#key(event)}>
-        <button type="button" class="play" ?disabled=${!there} @click=${() => this.toggle()} aria-label=${this.#running ? "Pause" : "Play"}
-          title="Space">${this.#running ? PAUSE : PLAY}</button>
+      <div class="transport" @keydown=${pressed}>
+        <button type="button" class="play" ?disabled=${!there} @click=${() => this.toggle()} title="Space"
+          aria-label=${this.#running ? "Pause" : "Play"}>${this.#running ? PAUSE : PLAY}</button>
         <input ${ref(this.#slider)} type="range" min="0" max=${Math.max(1, this.total - 1)} step="1" aria-label="Frame"
           ?disabled=${!there} @input=${shown}>
         <output ${ref(this.#place)} class="place" aria-live="off"></output>
@@ -143,14 +145,16 @@ export class Player {
     if (!canvas) return;
     const bitmap = this.frames.count ? this.frames.bitmap(this.index, this.loop && !this.coming) : null;
     if (bitmap) {
-      if (canvas.width !== bitmap.width || canvas.height !== bitmap.height) Object.assign(canvas, { width: bitmap.width, height: bitmap.height });
+      const { width, height } = bitmap;
+      if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
       canvas.getContext("2d").drawImage(bitmap, 0, 0);
       canvas.dataset.frame = this.index;
     }
     const slider = this.#slider.value;
     const text = this.total ? `${this.index + 1} / ${this.total}` : "";
     slider.value = this.index;
-    slider.setAttribute("aria-valuetext", `Frame ${this.index + 1} of ${this.total}, ${duration(this.index / this.fps)}`);
+    const words = `Frame ${this.index + 1} of ${this.total}, ${duration(this.index / this.fps)}`;
+    slider.setAttribute("aria-valuetext", words);
     slider.style.setProperty("--there", this.total > 1 ? this.frames.count / this.total : 0);
     this.#place.value.textContent = text;
   }

@@ -72,12 +72,17 @@ export class Reel {
     const missing = obstacle(path);
     if (missing) return html`<p class="status" role="status">${missing}</p>`;
     if (this.state === "coming") {
-      return html`<div class="status">${progress({ label: `${count} of ${path.frames} frames`, value: count, max: path.frames })}
+      const label = `${count} of ${path.frames} frames`;
+      return html`<div class="status">${progress({ label, value: count, max: path.frames })}
         <button type="button" class="quiet" id="cancel" @click=${() => this.cancel()}>Cancel</button></div>`;
     }
-    if (this.state === "there") return html`<p class="status"><small>${counted(count, "frame")}, made in ${this.took.toFixed(1)} s</small></p>`;
+    if (this.state === "there") {
+      const made = `${counted(count, "frame")}, made in ${this.took.toFixed(1)} s`;
+      return html`<p class="status"><small>${made}</small></p>`;
+    }
+    const stopped = `Stopped at ${count} of ${path.frames} frames.`;
     return html`<p class="status">
-      <span>${this.state === "failed" ? "The frames could not be made." : `Stopped at ${count} of ${path.frames} frames.`}</span>
+      <span>${this.state === "failed" ? "The frames could not be made." : stopped}</span>
       <button type="button" id="again" @click=${() => this.#askedAgain()}>${count ? "Make all" : "Make them"}</button>
     </p>`;
   }

@@ -28,8 +28,15 @@ export class Saving {
    */
   template({ path, file, limits, card, possible, change }) {
     const fault = tooLarge(path, limits, card);
-    return html`<form class="card saving" aria-label="The file" @submit=${(event) => this.#submitted(event, path, file, limits)}>
-      ${choice({ id: "format", label: "Save as", value: file.format, choices: formats(limits), change: (format) => change({ format }) })}
+    const submitted = (event) => this.#submitted(event, path, file, limits);
+    return html`<form class="card saving" aria-label="The file" @submit=${submitted}>
+      ${choice({
+        id: "format",
+        label: "Save as",
+        value: file.format,
+        choices: formats(limits),
+        change: (format) => change({ format }),
+      })}
       ${hasFrames(file)
         ? choice({
             id: "frame-format",
@@ -76,18 +83,29 @@ export class Saving {
 
 /** Those that the server has; MP4 needs a video encoder there. */
 function formats({ animation_formats: animations }) {
-  const there = Object.entries(FORMATS).filter(([name]) => ["zip", "sheet"].includes(name) || animations.includes(name));
+  const known = ["zip", "sheet", ...animations];
+  const there = Object.entries(FORMATS).filter(([name]) => known.includes(name));
   return there.map(([value, { text }]) => ({ value, text }));
 }
 
 function quality(file, change) {
   const lossless = file.format === "mp4" ? "As good as can be seen" : "Without loss";
   const checked = (event) => change({ quality: event.target.checked ? QUALITY : null });
-  return html`<label class="check"><input id="smaller" type="checkbox" .checked=${file.quality !== null} @change=${checked}>
-      <span>Smaller file</span> ${file.quality === null ? html`<small>${lossless}</small>` : nothing}</label>
-    ${file.quality === null
+  const { quality: value } = file;
+  return html`<label class="check">
+      <input id="smaller" type="checkbox" .checked=${value !== null} @change=${checked}>
+      <span>Smaller file</span> ${value === null ? html`<small>${lossless}</small>` : nothing}</label>
+    ${value === null
       ? nothing
-      : slider({ id: "quality", label: "Quality", value: file.quality, min: 1, max: 100, step: 1, change: (value) => change({ quality: Math.round(value) }) })}`;
+      : slider({
+          id: "quality",
+          label: "Quality",
+          value,
+          min: 1,
+          max: 100,
+          step: 1,
+          change: (to) => change({ quality: Math.round(to) }),
+        })}`;
 }
 
 function tooLarge({ frames }, { max_animation_pixels: most }, { resolution }) {

@@ -65,23 +65,25 @@ export default class Interpolate extends Tab {
   template() {
     const card = this.#card;
     if (!this.#limits) return html`<h1>Interpolate</h1>`;
-    if (!card) return html`<h1>Interpolate</h1>${this.#missing.template(this.#path.model, this.#cards, (name) => this.#setModel(name))}`;
+    if (!card) return html`<h1>Interpolate</h1>${this.#noModel()}`;
     requestAnimationFrame(() => this.#reel.player.drawn());
     return html`<h1>Interpolate</h1>
       <div class="split">
         <div class="side">${this.#settings()} ${this.#saver(card)}</div>
         <div class="stage">
           <div class="scene">
-            <div class="view">${this.#reel.player.template({ label: this.#label, side: card.resolution ?? 256 })} ${this.#status()}</div>
+            <div class="view">
+              ${this.#reel.player.template({ label: this.#label, side: card.resolution ?? 256 })} ${this.#status()}
+            </div>
             <div class="side">
               ${this.#keyframePanel(card)}
-              <section class="card kept-ones" aria-labelledby="kept-ones"><h2 id="kept-ones">Favourites</h2> ${this.#favourites(card)}</section>
+              ${this.#favourites(card)}
             </div>
           </div>
           ${this.#note ? html`<p class="notice" role="status">${this.#note}</p>` : nothing}
-          ${timeline({ path: this.#path, thumbnails: this.#thumbnails, chosen: this.#chosen, on: this.#timelineActions })}
+          ${this.#timeline()}
           ${this.#seeds.template({ clear: this.#path.keyframes.length ? () => this.#clear() : null })}
-          ${this.#possible ? copyAs({ commands: this.#commands(card), announce: (text) => this.studio.announce(text) }) : nothing}
+          ${this.#possible ? this.#copyAs(card) : nothing}
         </div>
       </div>`;
   }
@@ -105,12 +107,30 @@ export default class Interpolate extends Tab {
   }
 
   #favourites(card) {
-    return this.#strip.template({
+    const strip = this.#strip.template({
       card,
       verb: "Add",
       select: (favourite) => this.#add([favourite]),
       empty: "Pictures that you keep in Generate or Mix are shown here, to be dragged onto the timeline.",
     });
+    return html`<section class="card kept-ones" aria-labelledby="kept-ones">
+      <h2 id="kept-ones">Favourites</h2>
+      ${strip}
+    </section>`;
+  }
+
+  #noModel() {
+    return this.#missing.template(this.#path.model, this.#cards, (name) => this.#setModel(name));
+  }
+
+  #timeline() {
+    const on = {
+      move: (id, place, button) => this.#move(id, place, button),
+      remove: (id) => this.#remove(id),
+      choose: (id) => this.#choose(this.#chosen === id ? null : id),
+      add: (favourite, place) => this.#add([favourite], place),
+    };
+    return timeline({ path: this.#path, thumbnails: this.#thumbnails, chosen: this.#chosen, on });
   }
 
   #settings() {
@@ -154,15 +174,16 @@ export default class Interpolate extends Tab {
       on: {
         change: (values) => this.#style(values),
         all: () => this.#done(chosen.id),
-        copy: () => this.#add([{ ...chosen.recipe, title: chosen.title, noise: this.#path.noise }], this.#placeOf(chosen.id) + 1),
+        copy: () => this.#copy(chosen),
         useForAll: () => this.#useForAll(chosen.recipe),
       },
     });
   }
 
-  #commands(card) {
+  #copyAs(card) {
     const wait = this.#reel.took > LONG_SECONDS ? this.#seconds : undefined;
-    return commandsOf(this.#path, this.#file, card, { key: this.studio.api.hasKey, wait });
+    const commands = commandsOf(this.#path, this.#file, card, { key: this.studio.api.hasKey, wait });
+    return copyAs({ commands, announce: (text) => this.studio.announce(text) });
   }
 
   get #seconds() {
@@ -170,13 +191,6 @@ export default class Interpolate extends Tab {
   }
 
   // What the user does
-
-  #timelineActions = {
-    move: (id, place, button) => this.#move(id, place, button),
-    remove: (id) => this.#remove(id),
-    choose: (id) => this.#choose(this.#chosen === id ? null : id),
-    add: (favourite, place) => this.#add([favourite], place),
-  };
 
   #placeOf(id) {
     return this.#path.keyframes.findIndex((keyframe) => keyframe.id === id);
@@ -216,6 +230,10 @@ export default class Interpolate extends Tab {
     const added = keyframes.filter((keyframe) => !before.includes(keyframe));
     this.studio.announce(`${added.map(wordsOf).join("; ")}: added, from keyframe ${place + 1} on`);
     this.#set({ keyframes, noise });
+  }
+
+  #copy({ id, recipe, title }) {
+    this.#add([{ ...recipe, title, noise: this.#path.noise }], this.#placeOf(id) + 1);
   }
 
   #clear() {

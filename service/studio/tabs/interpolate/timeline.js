@@ -18,12 +18,11 @@ const DRAGGED = "application/x-ganserve-keyframe";
  */
 export function timeline({ path, thumbnails, chosen, on }) {
   const { keyframes } = path;
-  return html`<ol class="timeline" aria-label="Keyframes" @dragover=${over} @dragleave=${left} @drop=${(event) => dropped(event, path, on)}>
-    ${repeat(
-      keyframes,
-      ({ id }) => id,
-      (keyframe, index) => one({ keyframe, index, path, shown: thumbnails.of(keyframe.id), chosen: keyframe.id === chosen, on }),
-    )}
+  const drop = (event) => dropped(event, path, on);
+  const item = (keyframe, index) =>
+    one({ keyframe, index, path, shown: thumbnails.of(keyframe.id), chosen: keyframe.id === chosen, on });
+  return html`<ol class="timeline" aria-label="Keyframes" @dragover=${over} @dragleave=${left} @drop=${drop}>
+    ${repeat(keyframes, ({ id }) => id, item)}
     ${keyframes.length ? nothing : html`<li class="hint">Drag favourites here, or type seeds below.</li>`}
   </ol>`;
 }
@@ -38,17 +37,18 @@ function one({ keyframe, index, path, shown, chosen, on }) {
   };
   const move = (step) => on.move(id, index + step, step < 0 ? "left" : "right");
   return html`<li class=${classMap({ keyframe: true, chosen, waiting: !shown.url && !shown.problem })} data-id=${id}>
-    <button type="button" class="open" draggable="true" @dragstart=${dragged} @click=${() => on.choose(id)} aria-pressed=${String(chosen)}
-      aria-label=${`Keyframe ${index + 1}, ${name}: settings`} title=${name}>
+    <button type="button" class="open" draggable="true" @dragstart=${dragged} @click=${() => on.choose(id)}
+      aria-pressed=${String(chosen)} aria-label=${`Keyframe ${index + 1}, ${name}: settings`} title=${name}>
       ${shown.url ? html`<img class="pixels" src=${shown.url} alt="" draggable="false">` : nothing}
-      ${shown.problem ? html`<span class="why" title=${shown.problem.detail || shown.problem.title}>cannot be drawn</span>` : nothing}
+      ${shown.problem ? html`<span class="why" title=${shown.problem.message}>cannot be drawn</span>` : nothing}
     </button>
     <p class="caption"><span>${titleOf(keyframe)}</span> <small>${own(keyframe)}</small></p>
     <p class="place"><small>${(frameOf(path, index) / path.fps).toFixed(1)} s</small></p>
     <p class="moves">
       <button type="button" class="quiet left" aria-label=${`Move keyframe ${index + 1} left`} title="Move left"
         ?disabled=${index === 0} @click=${() => move(-1)}>‹</button>
-      <button type="button" class="quiet remove" aria-label=${`Remove keyframe ${index + 1}`} title="Remove" @click=${() => on.remove(id)}>×</button>
+      <button type="button" class="quiet remove" aria-label=${`Remove keyframe ${index + 1}`} title="Remove"
+        @click=${() => on.remove(id)}>×</button>
       <button type="button" class="quiet right" aria-label=${`Move keyframe ${index + 1} right`} title="Move right"
         ?disabled=${index === count - 1} @click=${() => move(1)}>›</button>
     </p>
