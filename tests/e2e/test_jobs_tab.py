@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import re
+import signal
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -339,29 +340,38 @@ def own_service(triton: TritonProcess, tmp_path: Path) -> Any:
     service.close()
 
 
+def wait_begun(service: JobsService, job: str) -> None:
+    """Returns once something of a job is done."""
+    with service.client() as http:
+        service.wait_for(lambda: http.get(f"/v1/jobs/{job}").json()["counts"]["succeeded"] > 0, 60)
+
+
 def test_a_job_without_worker_and_a_gateway_that_is_killed(
     browser: Browser, own_service: JobsService
 ) -> None:
     for studio in opened(browser, own_service.gateway.url):
-        job = begin_seeds(studio, 250)
+        job = begin_seeds(studio, 120)
         page = studio.page
         expect(page.locator(".waits")).to_contain_text("waits for a worker")
-        own_service.start_worker()
+        worker = own_service.start_worker()
+        wait_begun(own_service, job)
+        worker.process.send_signal(signal.SIGSTOP)  # in the midst of it, however fast it is
         expect(page.locator(".bar")).not_to_have_attribute("aria-valuenow", "0")
         studio.refusals_expected = True
         page.evaluate("window.sameDocument = true")
         own_service.gateway.kill()
         expect(page.locator(".lost")).to_contain_text("lost")
         own_service.gateway.start()
+        worker.process.send_signal(signal.SIGCONT)
         expect(page.locator(".lost")).to_have_count(0)
         page.wait_for_selector("#archive", timeout=60_000)
         assert page.evaluate("window.sameDocument") is True
-        expect(page.locator(".state")).to_contain_text("250 of 250 done")
+        expect(page.locator(".state")).to_contain_text("120 of 120 done")
         expect(page.locator('.items tbody tr[data-state="succeeded"]')).to_have_count(50)
         assert page.locator("main > .jobs > .notice.bad").count() == 0
         with own_service.client() as http:
             assert http.get(f"/v1/jobs/{job}").status_code == httpx.codes.OK
-            assert wait_ended(http, job)["counts"]["succeeded"] == 250
+            assert wait_ended(http, job)["counts"]["succeeded"] == 120
 
 
 def pixels_of(file: bytes) -> bytes:
