@@ -7,6 +7,7 @@ for a CPU. It has no 64-bit integers, so that only graphs from images to images 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib.metadata
 import importlib.util
 import os
@@ -122,5 +123,6 @@ def _quiet() -> Iterator[None]:
             os.dup2(nowhere.fileno(), 1)
             yield
     finally:
+        ctypes.CDLL(None).fflush(None)  # it prints through C's buffer
         os.dup2(kept, 1)
         os.close(kept)
