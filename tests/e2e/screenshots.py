@@ -52,6 +52,14 @@ def with_favourites(page: Page, folder: Path) -> None:
     page.reload()
 
 
+def with_keyframes(page: Page, folder: Path) -> None:
+    """A path through five pictures has been made."""
+    with_favourites(page, folder)
+    page.get_by_label("Seeds", exact=True).fill("3, 12, 16, 29, 42")
+    page.get_by_role("button", name="Add", exact=True).click()
+    page.wait_for_timeout(12_000)
+
+
 def with_a_drawing(page: Page, folder: Path) -> None:
     """A face is drawn."""
     box = page.locator("main canvas").first.bounding_box()
@@ -78,8 +86,8 @@ def with_a_drawing(page: Page, folder: Path) -> None:
 def with_a_photo(page: Page, folder: Path) -> None:
     """A photograph is enlarged."""
     page.set_input_files('main input[type="file"]', folder / "astronaut.png")
-    page.wait_for_selector("main canvas, main img")
-    page.wait_for_timeout(8000)
+    page.get_by_role("button", name="Enlarge", exact=True).click()
+    page.wait_for_timeout(15_000)
 
 
 def with_a_generated_file(page: Page, folder: Path) -> None:
@@ -108,7 +116,7 @@ def after_calls(page: Page, folder: Path) -> None:
 
 SCENES: dict[str, tuple[str, Scene]] = {
     "generate": ("generate?model=terrain&seeds=0-23&truncation=0.8", with_favourites),
-    "interpolate": ("interpolate?model=terrain", with_favourites),
+    "interpolate": ("interpolate?model=terrain&loop=1", with_keyframes),
     "mix": ("mix?model=terrain", with_favourites),
     "edit": ("edit?model=terrain", with_favourites),
     "translate": ("translate?model=sketch-to-emoji", with_a_drawing),
