@@ -14,7 +14,7 @@ from service.gate import Gate, Verdict, identity, triton_models, unavailable_car
 from service.golden import Mode
 from service.model_assembly import assemble
 from service.telemetry.metrics import Metrics, ModelStanding
-from service.triton import Triton, TritonChangedError
+from service.triton import Triton, TritonChangedError, TritonDeadlineError
 
 _ASK_TIMEOUT = 2.0
 # A check that takes longer than this goes on in the background, so that it holds up no other model.
@@ -74,6 +74,7 @@ class Catalog:
         self._models: dict[str, ServedModel] = {}
         self._waiting: dict[str, Verdict] = {}
         self._complaints: Mapping[str, str] = {}
+        self._read: dict[tuple[str, str], TritonModel] = {}  # by name and version, as of the last refresh
         self._loading: dict[str, asyncio.Event] = {}
         self._unloading: set[str] = set()
         self._up = False
@@ -208,9 +209,12 @@ class Catalog:
             TritonChangedError: If Triton has, or may have, other weights under the model's name by now.
         """
         parts = triton_models(model)
-        configs = await asyncio.gather(
-            *(self._triton.model_config(part.name, part.version, _ASK_TIMEOUT) for part in parts)
-        )
+        try:
+            configs = await asyncio.gather(
+                *(self._triton.model_config(part.name, part.version, _ASK_TIMEOUT) for part in parts)
+            )
+        except TritonDeadlineError as error:
+            raise TritonChangedError("Triton did not say in time what it serves") from error
         for part, config in zip(parts, configs, strict=True):
             try:
                 digest = read_triton_model(config, part.version).card["digest"]
@@ -315,7 +319,7 @@ class Catalog:
     async def _read_triton(self) -> tuple[dict[str, list[str]], list[TritonModel], dict[str, str]]:
         ready = await self._triton.ready_models(_ASK_TIMEOUT)
         versions = {name: all_of_it[-1] for name, all_of_it in ready.items()}
-        models, complaints = [], {}
+        complaints: dict[str, str] = {}
         configs = await asyncio.gather(
             *(self._triton.model_config(name, version, _ASK_TIMEOUT) for name, version in versions.items()),
             return_exceptions=True,
@@ -323,15 +327,22 @@ class Catalog:
         gone = any(isinstance(config, TritonChangedError) for config in configs)
         if gone and not await self._triton.is_live(_ASK_TIMEOUT):
             raise TritonChangedError("Triton went away while it was asked")
+        read: dict[tuple[str, str], TritonModel] = {}
         for (name, version), config in zip(versions.items(), configs, strict=True):
+            known = self._read.get((name, version))
+            if isinstance(config, TritonDeadlineError) and known is not None:
+                # Triton is busy and lists the version as ready: it is what it was.
+                read[name, version] = known
+                continue
             if isinstance(config, BaseException):
                 complaints[name] = str(config)
                 continue
             try:
-                models.append(read_triton_model(config, version))
+                read[name, version] = read_triton_model(config, version)
             except CardError as error:
                 complaints[name] = str(error)
-        return ready, models, complaints
+        self._read = read
+        return ready, list(read.values()), complaints
 
     def _must_be_up(self) -> None:
         if not self._up:

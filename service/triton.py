@@ -181,12 +181,15 @@ class Triton:
             The config, completed by Triton.
 
         Raises:
+            TritonDeadlineError: If Triton takes longer.
             TritonChangedError: If Triton is away or the model is gone.
         """
         request = service_pb2.ModelConfigRequest(name=name, version=version)
         try:
             reply = await self._stub.ModelConfig(request, timeout=timeout)
         except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise TritonDeadlineError(error.details()) from error
             raise TritonChangedError(error.details()) from error
         return reply.config
 

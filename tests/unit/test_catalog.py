@@ -5,7 +5,7 @@ import pytest
 
 from service.catalog import Catalog, TritonAwayError, UnknownModelError
 from service.telemetry.metrics import Metrics
-from service.triton import TritonChangedError
+from service.triton import TritonChangedError, TritonDeadlineError
 from tests.unit.test_cards import config, image_config
 
 
@@ -16,6 +16,7 @@ class ScriptedTriton:
         self.asked = 0
         self.away = False
         self.away_for_configs = False
+        self.slow_with = ""
         self.ready = {"toy-mapping": ["1"], "toy-synthesis": ["1"]}
         self.answering = asyncio.Event()  # until then it thinks
         self.answering.set()
@@ -33,6 +34,8 @@ class ScriptedTriton:
     async def model_config(self, name: str, version: str, timeout: float):
         if self.away_for_configs:
             raise TritonChangedError("away")
+        if name == self.slow_with:
+            raise TritonDeadlineError("Deadline Exceeded")
         if name == "larger":
             return image_config("upscaler", scale=None)
         return config(name.removeprefix("toy-"))
@@ -63,6 +66,26 @@ def test_nothing_is_known_before_the_first_answer() -> None:
         assert catalog.get("toy").name == "toy"
         with pytest.raises(UnknownModelError):
             catalog.get("other")
+
+    run(scenario)
+
+
+def test_a_model_is_what_it_was_while_triton_is_too_busy_to_say() -> None:
+    async def scenario(triton: ScriptedTriton, catalog: Catalog) -> None:
+        triton.slow_with = "toy-synthesis"
+        await catalog.refresh()
+        with pytest.raises(UnknownModelError):  # nobody knows yet what it is
+            catalog.get("toy")
+        triton.slow_with = ""
+        await catalog.refresh()
+        known = catalog.get("toy")
+        triton.slow_with = "toy-synthesis"
+        await catalog.refresh()
+        assert catalog.get("toy") is known
+        triton.ready["toy-synthesis"] = ["2"]  # of another version nothing is known
+        await catalog.refresh()
+        with pytest.raises(UnknownModelError):
+            catalog.get("toy")
 
     run(scenario)
 
