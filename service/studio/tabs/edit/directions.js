@@ -20,8 +20,8 @@ export function directions({ card, edits, range, end, change }) {
   return html`<ul class="directions">
       ${card.directions.map((one, at) => direction({ one, at, amount: edits[one.name] ?? 0, range, end, change }))}
     </ul>
-    <small>0 leaves the picture as it is.${unit ? ` In ${unit}.` : ""} The percentage is a direction's share of all change
-      of styles.</small>`;
+    <small>0 leaves the picture as it is.${unit ? ` In ${unit}.` : ""} The percentage is a direction's share of all
+      change of styles.</small>`;
 }
 
 function direction({ one, at, amount, range, end, change }) {
@@ -37,8 +37,8 @@ function direction({ one, at, amount, range, end, change }) {
   const edge = (to) => {
     if (!end) return nothing;
     const url = end(name, to);
-    return html`<button type="button" class="end" aria-label=${`${name} to ${number(to)}`} title=${`${name} ${number(to)}`}
-      @click=${() => change(name, to)}>${url ? html`<img class="pixels" src=${url} alt="">` : nothing}</button>`;
+    return html`<button type="button" class="end" aria-label=${`${name} to ${number(to)}`}
+      title=${`${name} ${number(to)}`} @click=${() => change(name, to)}>${url ? html`<img class="pixels" src=${url} alt="">` : nothing}</button>`;
   };
   return html`<li class=${classMap({ direction: true, moved: amount !== 0 })} data-direction=${name}>
     <label for=${id}>${name}</label>
@@ -68,9 +68,11 @@ export function noDirections(card, others, open) {
       ? html`They are found in the weights of StyleGAN2 and StyleGAN3 when a model is exported: export it anew with
           <code>gantrain export</code>.`
       : html`They are found in the weights of StyleGAN2 and StyleGAN3 generators, by <code>gantrain export</code> and
-          <code>gantrain import</code>; this one is of another family${card.family ? ` (${card.family})` : nothing}.`}</p>
+          <code>gantrain import</code>; this one is of another family${card.family ? ` (${card.family})` : ""}.`}</p>
     ${others.length
-      ? html`<p class="row">${others.map(({ name }) => html`<button type="button" @click=${() => open(name)}>Edit with ${name}</button>`)}</p>`
+      ? html`<p class="row">
+          ${others.map(({ name }) => html`<button type="button" @click=${() => open(name)}>Edit with ${name}</button>`)}
+        </p>`
       : nothing}
   </div>`;
 }

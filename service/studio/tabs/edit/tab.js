@@ -51,7 +51,8 @@ export default class Edit extends Tab {
     const cards = this.studio.models.ofKind("generator");
     this.#card = cards.find(({ name }) => name === params.get("model")) ?? preferred(cards) ?? null;
     if (this.#card === null) return this.update();
-    if (params.has("model") && params.get("model") !== this.#card.name) this.#missing(params.get("model"), this.#card.name);
+    const asked = params.get("model") ?? this.#card.name;
+    if (asked !== this.#card.name) this.#missing(asked, this.#card.name);
     this.#recipe = named(readRecipe(params, this.#card), this.studio.favourites.of(this.#card.name));
     this.#beside = params.get("view") === "beside";
     const farthest = Math.max(0, ...Object.values(this.#recipe.edits).map(Math.abs));
@@ -162,8 +163,9 @@ export default class Edit extends Tab {
 
   template() {
     if (this.#card === null) {
+      const asked = this.studio.models.all.length || this.problem;
       return html`<h1>Edit</h1>
-        ${this.studio.models.all.length || this.problem ? empty("No generator is served.") : working("Asking for models…")}`;
+        ${asked ? empty("No generator is served.") : working("Asking for models…")}`;
     }
     const has = this.#card.directions?.length > 0;
     return html`<h1>Edit</h1>
@@ -186,7 +188,10 @@ export default class Edit extends Tab {
     const models = this.studio.models.ofKind("generator");
     const labels = labelsOf(this.#card);
     const random = () => this.#change({ seed: Math.floor(Math.random() * 1e6), ws: undefined, title: undefined });
-    const truncate = (truncation) => this.#change({ truncation });
+    const seed = { id: "seed", label: "Seed", value: recipe.seed, min: 0, max: MAX_SEED };
+    const label = { id: "label", label: "Class", value: recipe.label, choices: labels };
+    const psi = { id: "truncation", label: "Truncation ψ", value: recipe.truncation, min: -1, max: 2, step: 0.01 };
+    const start = (favourite) => this.#start(favourite);
     const model = modelChoice({ id: "model", models, value: recipe.model, change: (name) => this.#open(name) });
     if (!has) return model;
     return html`${model}
@@ -194,15 +199,15 @@ export default class Edit extends Tab {
         ? html`<p class="base"><span class="label">${recipe.title ?? "A mixture"}</span>
             <button type="button" @click=${random}>Start from a seed</button></p>`
         : html`<div class="seed-line">
-              ${numberField({ id: "seed", label: "Seed", value: recipe.seed, min: 0, max: MAX_SEED, change: (seed) => this.#change({ seed }) })}
+              ${numberField({ ...seed, change: (value) => this.#change({ seed: value }) })}
               <button type="button" id="random" @click=${random}>Random</button>
             </div>
             ${labels.length
-              ? choice({ id: "label", label: "Class", value: recipe.label, choices: labels, change: (label) => this.#change({ label }) })
+              ? choice({ ...label, change: (value) => this.#change({ label: value }) })
               : nothing}
-            ${slider({ id: "truncation", label: "Truncation ψ", value: recipe.truncation, min: -1, max: 2, step: 0.01, change: truncate })}`}
+            ${slider({ ...psi, change: (truncation) => this.#change({ truncation }) })}`}
       <div class="field"><span class="label">Start from a favourite</span>
-        ${this.#strip.template({ card: this.#card, verb: "Edit", select: (favourite) => this.#start(favourite) })}</div>`;
+        ${this.#strip.template({ card: this.#card, verb: "Edit", select: start })}</div>`;
   }
 
   #picture() {
@@ -248,11 +253,15 @@ export default class Edit extends Tab {
         actions: html`<button type="button" class="primary" @click=${save}>Download</button>`,
       });
     return html`<div class="row actions">
-        <button type="button" id="keep" aria-pressed=${String(kept)} @click=${keep}>${kept ? "★ Kept" : "☆ Keep"}</button>
+        <button type="button" id="keep" aria-pressed=${String(kept)} @click=${keep}>
+          ${kept ? "★ Kept" : "☆ Keep"}</button>
         <button type="button" id="download" @click=${save}>Download</button>
         <button type="button" id="large" @click=${large}>Enlarge</button>
       </div>
-      ${copyAs({ commands: commandsOf(recipe, this.#card, this.studio.api.hasKey), announce: (text) => this.studio.announce(text) })}`;
+      ${copyAs({
+        commands: commandsOf(recipe, this.#card, this.studio.api.hasKey),
+        announce: (text) => this.studio.announce(text),
+      })}`;
   }
 
   /** Of styles: what they were called, and that they are edited. */
@@ -280,7 +289,8 @@ export default class Edit extends Tab {
         ${choice({ id: "range", label: "Range", value: String(this.#range), choices, change: widen })}
         ${undo && !isEdited(this.#recipe)
           ? html`<button type="button" id="undo" @click=${() => this.#change({ edits: undo })}>Undo reset</button>`
-          : html`<button type="button" id="reset" ?disabled=${!isEdited(this.#recipe)} @click=${() => this.#reset()}>Reset all</button>`}
+          : html`<button type="button" id="reset" ?disabled=${!isEdited(this.#recipe)}
+              @click=${() => this.#reset()}>Reset all</button>`}
       </div>
       ${directions({
         card: this.#card,

@@ -48,7 +48,13 @@ export function axisField({ axis, card, sources, label, fault, change, changeLab
         ${fault || `${HINTS[axis]} Seeds as 1-4, 9.${more}`}</small>
     </div>
     ${labels.length
-      ? choice({ id: `${axis}-label`, label: `Class of the ${axis}`, value: label, choices: labels, change: changeLabel })
+      ? choice({
+          id: `${axis}-label`,
+          label: `Class of the ${axis}`,
+          value: label,
+          choices: labels,
+          change: changeLabel,
+        })
       : nothing}
   </div>`;
 }

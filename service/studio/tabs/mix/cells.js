@@ -1,4 +1,4 @@
-/** The pictures of the grid: a row at a time, only those that are not there, and never for a setting that has passed. */
+/** The pictures of the grid: a row at a time, only those that are missing, never for a setting that has passed. */
 
 import { fromBase64 } from "../../core/files.js";
 import { Latest } from "../../core/latest.js";

@@ -59,7 +59,8 @@ function wordsOf(setting, captions, save) {
   const { model, rows, columns, truncation, label } = bodyOf(setting);
   const { card } = setting;
   const layers = [layersValue(setting.layers, card)].flat().join(",");
-  const words = ["mix", "--model", model, "--rows", writeSeeds(rows), "--columns", writeSeeds(columns), "--layers", layers];
+  const crossed = ["--rows", writeSeeds(rows), "--columns", writeSeeds(columns)];
+  const words = ["mix", "--model", model, ...crossed, "--layers", layers];
   if (truncation !== undefined) words.push(`--truncation=${truncation}`);
   if (label !== undefined) words.push(`--label=${label}`);
   if (captions) words.push("--captions");

@@ -19,7 +19,7 @@ export function grid({ setting, header, cell, on }) {
     <table class="crossings" .style=${`--columns: ${columns.length}; --rows: ${rows.length}`} @keydown=${arrows}>
       <caption class="unseen">Rows give the structure, columns the chosen layers.</caption>
       <thead><tr>
-        <td class="corner"><span aria-hidden="true">structure&nbsp;↓</span><span aria-hidden="true">layers&nbsp;→</span></td>
+        <td class="corner"><div aria-hidden="true"><span>structure&nbsp;↓</span><span>layers&nbsp;→</span></div></td>
         ${repeat(columns, sourceText, (source, at) => head({ axis: "columns", source, at, setting, header, on }))}
         ${adder("columns", columns, on)}
       </tr></thead>
@@ -44,8 +44,8 @@ function head({ axis, source, at, setting, header, on }) {
       ${url ? html`<img class="pixels" src=${url} alt=${`Source of ${what} ${name}`}>` : nothing}
       ${source.own
         ? nothing
-        : html`<button type="button" class="mini another" title="Another seed" aria-label=${`Another seed for ${what} ${name}`}
-            @click=${() => on.another(axis, at)}>↻</button>`}
+        : html`<button type="button" class="mini another" title="Another seed"
+            aria-label=${`Another seed for ${what} ${name}`} @click=${() => on.another(axis, at)}>↻</button>`}
       ${setting[axis].length > 1
         ? html`<button type="button" class="mini remove" title="Remove" aria-label=${`Remove ${what} ${name}`}
             @click=${() => on.remove(axis, at)}>×</button>`
@@ -88,7 +88,8 @@ function crossing({ row, column, cell, on }) {
   const { url, stale, kept } = cell(row, column);
   const name = `${nameOf(row)} × ${nameOf(column)}`;
   const doing = { yes: "kept; click to drop it", no: "click to keep it", soon: "being kept" }[kept];
-  return html`<td class=${classMap({ cell: true, stale, kept: kept === "yes", waiting: !url })} aria-busy=${String(stale)}>
+  const looks = classMap({ cell: true, stale, kept: kept === "yes", waiting: !url });
+  return html`<td class=${looks} aria-busy=${String(stale)}>
     <button type="button" class="keep" data-cell=${name} ?disabled=${stale || kept === "soon"}
       aria-pressed=${String(kept === "yes")} aria-label=${`${name}: keep`} title=${`${name}: ${doing}`}
       @click=${() => on.keep(row, column)}>

@@ -192,12 +192,13 @@ export default class Mix extends Tab {
       });
     const truncate = (value) => this.#change({ truncation: value }, true);
     const models = this.studio.models.ofKind("generator");
+    const psi = { id: "truncation", label: "Truncation ψ", value: truncation, min: -1, max: 2, step: 0.01 };
     return html`${modelChoice({ id: "model", models, value: card.name, change: (name) => this.#open(name) })}
       ${axis("rows")}
       <button type="button" class="quiet swap" @click=${() => this.#swap()}>⇅ Swap rows and columns</button>
       ${axis("columns")}
       ${layersPanel({ card, layers, change: (chosen) => this.#change({ layers: chosen }) })}
-      ${slider({ id: "truncation", label: "Truncation ψ", value: truncation, min: -1, max: 2, step: 0.01, change: truncate })}`;
+      ${slider({ ...psi, change: truncate })}`;
   }
 
   #grid() {
@@ -228,13 +229,15 @@ export default class Mix extends Tab {
     };
     const file = (what, text, images) => html`<button type="button" id=${what}
       ?disabled=${!layers.length || this.#saving !== "" || images > this.#mostImages}
-      title=${images > this.#mostImages ? `This server makes ${this.#mostImages} pictures in one call at most` : nothing}
+      title=${images > this.#mostImages ? `This server makes at most ${this.#mostImages} pictures in a call` : nothing}
       @click=${() => this.attempt(() => this.#save(what))}>${text}</button>`;
     const commands = () => commandsOf(setting, this.#captions, this.studio.api.hasKey);
     return html`<div class="row">
-        ${file("png", "Download grid", count + rows.length + columns.length)} ${file("zip", "Download all as zip", count)}
-        <label class="check"><input type="checkbox" id="captions" .checked=${this.#captions} @change=${caption}>Captions</label>
-        <span class="state">${made < count && layers.length ? `${made} of ${counted(count, "picture")}` : counted(count, "picture")}</span>
+        ${file("png", "Download grid", count + rows.length + columns.length)}
+        ${file("zip", "Download all as zip", count)}
+        <label class="check">
+          <input type="checkbox" id="captions" .checked=${this.#captions} @change=${caption}>Captions</label>
+        <span class="state">${made < count && layers.length ? `${made} of ` : ""}${counted(count, "picture")}</span>
       </div>
       ${layers.length
         ? copyAs({ commands: commands(), announce: (text) => this.studio.announce(text) })
