@@ -40,6 +40,12 @@ export function named(recipe, favourites) {
   return title ? { ...recipe, title } : recipe;
 }
 
+/** What drawn styles are called, as a favourite: by what they were made of. Seeds need no name. */
+export function titleOf({ ws }, { title = "a mixture", ws: from }) {
+  if (!ws) return undefined;
+  return ws === from ? title : `${title.replace(/, edited$/, "")}, edited`;
+}
+
 /** The parameters of a recipe, for `View.replace`. */
 export function paramsOf(recipe) {
   const { edits, truncation, label, ...from } = recipe;

@@ -14,7 +14,7 @@ import { commandsOf, fileName } from "./commands.js";
 import { compare, holdButton } from "./compare.js";
 import { directions, noDirections, RANGES } from "./directions.js";
 import { Ends } from "./ends.js";
-import { fitting, isEdited, named, paramsOf, readRecipe, unedited } from "./recipe.js";
+import { fitting, isEdited, named, paramsOf, readRecipe, titleOf, unedited } from "./recipe.js";
 import { Vectors } from "./vectors.js";
 
 const LOSSLESS_LIVE = 256; // pixels of a side; beyond, lossless files take longer than the picture
@@ -147,12 +147,11 @@ export default class Edit extends Tab {
     this.#want();
   }
 
-  #start(favourite) {
-    const { digest: _, ...recipe } = favourite;
+  #start = ({ digest: _, ...recipe }) => {
     this.#recipe = { truncation: 1 };
     this.#change({ edits: {}, ...recipe });
-    this.studio.announce(`Editing ${describe(favourite)}`);
-  }
+    this.studio.announce(`Editing ${describe(recipe)}`);
+  };
 
   async #download() {
     const { recipe } = this.#shown;
@@ -191,7 +190,6 @@ export default class Edit extends Tab {
     const seed = { id: "seed", label: "Seed", value: recipe.seed, min: 0, max: MAX_SEED };
     const label = { id: "label", label: "Class", value: recipe.label, choices: labels };
     const psi = { id: "truncation", label: "Truncation ψ", value: recipe.truncation, min: -1, max: 2, step: 0.01 };
-    const start = (favourite) => this.#start(favourite);
     const model = modelChoice({ id: "model", models, value: recipe.model, change: (name) => this.#open(name) });
     if (!has) return model;
     return html`${model}
@@ -207,7 +205,7 @@ export default class Edit extends Tab {
               : nothing}
             ${slider({ ...psi, change: (truncation) => this.#change({ truncation }) })}`}
       <div class="field"><span class="label">Start from a favourite</span>
-        ${this.#strip.template({ card: this.#card, verb: "Edit", select: start })}</div>`;
+        ${this.#strip.template({ card: this.#card, verb: "Edit", select: this.#start })}</div>`;
   }
 
   #picture() {
@@ -238,7 +236,7 @@ export default class Edit extends Tab {
   }
 
   #actions({ recipe, after }) {
-    const favourite = favouriteOf(recipe.ws ? { ...recipe, title: this.#titleOf(recipe) } : recipe, this.#card.digest);
+    const favourite = favouriteOf({ ...recipe, title: titleOf(recipe, this.#recipe) }, this.#card.digest);
     const kept = this.studio.favourites.has(favourite);
     const keep = () => {
       const now = this.studio.favourites.toggle(favourite);
@@ -262,12 +260,6 @@ export default class Edit extends Tab {
         commands: commandsOf(recipe, this.#card, this.studio.api.hasKey),
         announce: (text) => this.studio.announce(text),
       })}`;
-  }
-
-  /** Of styles: what they were called, and that they are edited. */
-  #titleOf(recipe) {
-    const { title = "a mixture", ws } = this.#recipe;
-    return recipe.ws === ws ? title : `${title.replace(/, edited$/, "")}, edited`;
   }
 
   #look(beside) {
