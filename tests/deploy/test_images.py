@@ -164,7 +164,7 @@ def test_secrets_and_caches_are_not_sent() -> None:
             {"fastapi", "dbos", "redis", "av", "c2pa-python", "opentelemetry-sdk", "httpx"},
             {"torch", "nvidia-pytriton", "onnxruntime", "pytest"},
         ),
-        ("TRITON_EXTRAS", {"nvidia-pytriton", "onnxruntime"}, {"torch", "pytest"}),
+        ("TRITON_EXTRAS", {"nvidia-pytriton", "onnxruntime", "mnn"}, {"torch", "pytest"}),
         ("TRAINER_EXTRAS", {"torch", "onnx", "onnxruntime"}, {"nvidia-pytriton", "fastapi", "pytest"}),
     ],
 )
