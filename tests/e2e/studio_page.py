@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
-import sys
+import tempfile
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -13,6 +13,9 @@ from typing import Any
 
 from playwright.sync_api import BrowserContext, ConsoleMessage, Download, Page, Request
 
+from tests.forked import ForkedProcess
+
+CLIENT = ("service.cli", "service.client")
 AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 PHONE = {"width": 390, "height": 844}
@@ -86,24 +89,24 @@ class StudioPage:
         if details.get_attribute("open") is None:
             details.locator("summary").click()
         text = self.page.locator(f'{within} details.copy-as [data-command="{name}"] code').inner_text()
-        if name == "Python":
-            command = [sys.executable, "-c", text]
-        elif name == "CLI":
+        own = {**os.environ, **environment}
+        if name == "curl":
+            done = subprocess.run(
+                ["bash", "-c", text], cwd=folder, env=own, capture_output=True, timeout=60, check=False
+            )
+            assert done.returncode == 0, (text, done.stdout, done.stderr)
+            return done.stdout
+        if name == "CLI":
             words = shlex.split(text)
             assert words[0] == "ganserve", words
-            command = [sys.executable, "-c", "from service.cli import app; app()", *words[1:]]
-        else:
-            command = ["bash", "-c", text]
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            env={**os.environ, **environment},
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, (text, done.stdout, done.stderr)
-        return done.stdout
+            text = f"import sys; sys.argv = {words!r}; from service.cli import app; app()"
+        with tempfile.TemporaryFile() as output:
+            code = f"import os; os.chdir({str(folder)!r})\n{text}"
+            status = ForkedProcess(code, own, output, CLIENT).wait(60)
+            output.seek(0)
+            said = output.read()
+        assert status == 0, (text, said)
+        return said
 
     def downloaded(self, selector: str) -> tuple[str, bytes]:
         """The file that a click saves: its name and bytes."""

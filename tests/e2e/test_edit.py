@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from playwright.sync_api import expect
 
 from tests.e2e.pictures import decoded, made, wait_pixels
@@ -110,6 +111,7 @@ def test_what_is_on_screen_is_kept_downloaded_and_copied(
         assert np.array_equal(decoded(file.read_bytes()), expected), command
 
 
+@pytest.mark.thorough
 def test_a_mixture_is_edited_as_a_seed_is(studio: StudioPage, service: JobsService, tmp_path: Path) -> None:
     edits = {"direction-01": 2.0, "direction-04": -3.0}
     with service.client() as client:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 from playwright.sync_api import Page, Route
 
@@ -103,6 +104,7 @@ def test_pictures_are_those_of_the_api_large_and_saved(studio: StudioPage, servi
         assert np.array_equal(rgb(file), rgb(asked(service, "toy", f"{seed}.png", truncation=0.5, noise=7)))
 
 
+@pytest.mark.thorough
 def test_what_the_server_makes_in_no_call_comes_in_several_archives(
     studio: StudioPage, service: JobsService
 ) -> None:
@@ -163,6 +165,7 @@ def test_a_moving_slider_asks_for_nothing_stale(studio: StudioPage, service: Job
     page.wait_for_url(re.compile("truncation=0"))
 
 
+@pytest.mark.thorough
 def test_a_busy_server_is_asked_later_for_what_is_wanted_then(studio: StudioPage) -> None:
     studio.refusals_expected = True
     page = studio.open("generate?model=toy&seeds=0-2")
@@ -302,6 +305,7 @@ def test_favourites_are_kept_drawn_and_taken_up_again(studio: StudioPage, servic
     assert page.evaluate("localStorage['ganserve.favourites']") == "[]"
 
 
+@pytest.mark.thorough
 def test_what_cannot_be_made_is_said(studio: StudioPage) -> None:
     studio.refusals_expected = True
     page = studio.open("generate?model=nobody&seeds=0-1")

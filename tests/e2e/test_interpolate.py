@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import pytest
 from PIL import Image
 from playwright.sync_api import Page, Request, expect
 
@@ -159,6 +160,7 @@ def test_files_and_commands_are_the_same_to_the_byte(
         )
 
 
+@pytest.mark.thorough
 def test_cancelling_and_changing_end_the_request(studio: StudioPage, service: JobsService) -> None:
     ended: list[str] = []
     page = studio.page
@@ -282,6 +284,7 @@ def test_favourites_are_dragged_onto_the_timeline(studio: StudioPage, service: J
         assert shown(studio, 3) == expected[3]
 
 
+@pytest.mark.thorough
 def test_it_plays_unless_less_motion_is_wanted(studio: StudioPage) -> None:
     page = studio.open(f"{VIEW.replace('frames=6', 'frames=12')}&fps=30&loop=1")
     wait_made(page, 12)

@@ -128,6 +128,7 @@ def test_a_folder_is_dropped_followed_retried_and_fetched(
     assert studio.axe_everywhere() == []
 
 
+@pytest.mark.thorough
 def test_a_job_of_seeds_by_keyboard_made_once_though_the_answer_is_lost_and_as_commands(
     studio: StudioPage, service: JobsService, tmp_path: Path
 ) -> None:
@@ -235,6 +236,7 @@ def test_chosen_files_are_sent_and_again_by_command(
         assert digests(again) == digests(job)
 
 
+@pytest.mark.thorough
 def test_an_upload_is_called_off_and_leaves_nothing(
     studio: StudioPage, service: JobsService, tmp_path: Path
 ) -> None:
@@ -302,6 +304,7 @@ def test_a_job_is_reloaded_cancelled_and_deleted(studio: StudioPage, service: Jo
         assert http.get(f"/v1/jobs/{job}").status_code == 404
 
 
+@pytest.mark.thorough
 def test_the_list_is_live_filtered_and_paged(studio: StudioPage, service: JobsService) -> None:
     body = {"operation": "generate", "model": "toy", "seeds": [1]}
     page = studio.open("jobs")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.pictures import decoded, made, wait_pixels
@@ -72,6 +73,7 @@ def test_the_grid_is_what_the_api_crosses_and_a_click_keeps_a_mixture(
     assert json.loads(page.evaluate(f"localStorage['{FAVOURITES}']")) == []
 
 
+@pytest.mark.thorough
 def test_rows_and_columns_are_typed_drawn_added_and_removed(studio: StudioPage, service: JobsService) -> None:
     page = studio.open(
         "mix?model=emoji&rows=1&columns=2,3&label=Flags&column-label=Food+%26+Drink&layers=middle"
@@ -125,6 +127,7 @@ def test_the_grid_is_downloaded_and_copied(studio: StudioPage, service: JobsServ
     run_commands(studio, tmp_path / "seeds", ["CLI"], seeds)
 
 
+@pytest.mark.thorough
 def test_a_slider_that_moves_leaves_no_stale_calls(studio: StudioPage, service: JobsService) -> None:
     page = studio.open("mix?model=terrain&rows=1,2,3&columns=11,12&layers=fine")
     wait_cells(page, 6)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect
 
@@ -86,6 +87,7 @@ def test_cards_and_pictures_are_the_servers(studio: StudioPage, service: JobsSer
         assert page.url.endswith("#translate?model=sketch-to-emoji")
 
 
+@pytest.mark.thorough
 def test_a_tab_that_is_left_takes_the_list_from_nobody(studio: StudioPage) -> None:
     waiting: list[Route] = []
 
@@ -102,6 +104,7 @@ def test_a_tab_that_is_left_takes_the_list_from_nobody(studio: StudioPage) -> No
     assert len(waiting) == 1
 
 
+@pytest.mark.thorough
 def test_states_are_said_and_followed_while_models_are_checked(studio: StudioPage) -> None:
     states = {"FAILING": "Its process has died.", "REFUSED": "Its pixels are others."}
     asked: list[str] = []
@@ -139,6 +142,7 @@ def test_states_are_said_and_followed_while_models_are_checked(studio: StudioPag
     assert asked == []  # nothing is checked any more
 
 
+@pytest.mark.thorough
 def test_a_model_is_measured_by_real_calls(studio: StudioPage, service: JobsService, tmp_path: Path) -> None:
     with service.client() as client:
         card = client.get("/v1/models/toy").json()

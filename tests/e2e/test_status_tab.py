@@ -158,6 +158,7 @@ def test_charts_show_the_requests_that_are_made_and_stop_when_left(
     assert count(page, "requests") == "10 requests"  # what was seen is kept
 
 
+@pytest.mark.thorough
 def test_a_queue_is_seen_while_there_is_one(studio: StudioPage, service: JobsService) -> None:
     page = start(studio)
     done = threading.Event()
@@ -214,6 +215,7 @@ def test_a_server_that_is_away_leaves_a_gap_and_one_that_is_started_anew_counts_
     assert line.count("M") == 2, "the line goes on across the gap"
 
 
+@pytest.mark.thorough
 def test_metrics_that_are_closed_ask_for_a_key_once_and_say_so(
     browser: Browser, triton: TritonProcess, tmp_path: Path
 ) -> None:

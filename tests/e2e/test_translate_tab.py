@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import pytest
 from PIL import Image, ImageDraw
 from playwright.sync_api import Page
 
@@ -247,6 +248,7 @@ def test_it_is_drawn_with_keys(studio: StudioPage, tmp_path: Path) -> None:
     page.wait_for_selector("#announcements:has-text('translation is there')", state="attached")
 
 
+@pytest.mark.thorough
 def test_what_goes_wrong_keeps_the_last_translation_and_only_the_newest_drawing_is_sent(
     studio: StudioPage, service: JobsService, tmp_path: Path
 ) -> None:
@@ -286,6 +288,7 @@ def test_what_goes_wrong_keeps_the_last_translation_and_only_the_newest_drawing_
     assert len(sent) == 1
 
 
+@pytest.mark.thorough
 def test_a_photographed_drawing_becomes_ink_as_wide_as_the_pen_and_as_large_as_the_paper(
     studio: StudioPage, tmp_path: Path
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import pytest
 from PIL import Image
 from playwright.sync_api import Page
 
@@ -104,6 +105,7 @@ def test_a_picture_becomes_the_very_file_of_the_api(
     assert studio.axe_everywhere() == []
 
 
+@pytest.mark.thorough
 def test_zooms_and_moves_by_key_wheel_and_hand_and_keeps_it_in_the_url(
     studio: StudioPage, service: JobsService
 ) -> None:
@@ -164,6 +166,7 @@ def test_zooms_and_moves_by_key_wheel_and_hand_and_keeps_it_in_the_url(
     assert page.input_value("#upscale-model") == MODEL
 
 
+@pytest.mark.thorough
 def test_says_how_far_it_is_and_cancel_ends_it_on_the_server(
     studio: StudioPage, service: JobsService
 ) -> None:
@@ -197,6 +200,7 @@ def test_says_how_far_it_is_and_cancel_ends_it_on_the_server(
     service.wait_for(idle, 8)
 
 
+@pytest.mark.thorough
 def test_what_the_server_refuses_is_said_in_words(studio: StudioPage) -> None:
     studio.refusals_expected = True
     page = studio.open(f"upscale?model={MODEL}&frame=3")

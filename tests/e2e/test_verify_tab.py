@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from playwright.sync_api import Browser, Locator, Page
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.certificates import make_authority, write_credentials
 from tests.e2e.conftest import opened
@@ -87,7 +87,7 @@ def test_files_are_told_apart_in_words(studio: StudioPage, service: JobsService)
     assert page.locator(CARD).count() == 4
     assert studio.axe_everywhere() == []
     page.click("text=Remove all")
-    assert page.locator(CARD).count() == 0
+    expect(page.locator(CARD)).to_have_count(0)
 
 
 def test_the_picture_is_made_again_only_when_it_is_wanted_and_its_view_opens(
@@ -115,6 +115,7 @@ def test_the_picture_is_made_again_only_when_it_is_wanted_and_its_view_opens(
     assert "noise=3" in page.url
 
 
+@pytest.mark.thorough
 def test_what_was_enlarged_is_made_again_of_its_picture(studio: StudioPage, service: JobsService) -> None:
     source = made(service)
     with service.client() as client:
@@ -134,6 +135,7 @@ def test_what_was_enlarged_is_made_again_of_its_picture(studio: StudioPage, serv
     assert "Untouched" in found(page, "larger.png", "authentic").inner_text()
 
 
+@pytest.mark.thorough
 def test_what_made_it_opens_where_it_is_made(studio: StudioPage, service: JobsService) -> None:
     toy = {"model": "toy"}
     with service.client() as client:

@@ -31,7 +31,7 @@ def problem(response: httpx.Response, slug: str) -> dict:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/v1", "/v1/models/", "/v1/generate/", "/v2/x", "/redoc", "/v1/models/toy/images/1"]
+    "path", ["/v1", "/v1/models/", "/v1/generate/", "/v2/x", "/redoc", "/v1/models/toy/images/1"]
 )
 def test_not_found(http: httpx.Client, path: str) -> None:
     problem(http.get(path), "not-found")

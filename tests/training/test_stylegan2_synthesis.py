@@ -88,19 +88,19 @@ def test_images_do_not_depend_on_what_else_is_in_their_batch(monkeypatch):
     kinds = [(layer.up, layer.scales_kernels) for layer in graph.synthesis.layers if layer.channels_last]
     assert kinds == [(False, False), (False, True), (True, True), (False, True)]
     inputs = {
-        "ws": torch.randn(5, synthesis.num_ws, 8),
-        "noise_gain": torch.rand(5, 1),
-        "noise_seed": torch.tensor([[-1], [0], [7], [-1], [2**53]]),
+        "ws": torch.randn(3, synthesis.num_ws, 8),
+        "noise_gain": torch.rand(3, 1),
+        "noise_seed": torch.tensor([[-1], [7], [2**53]]),
     }
     graph.with_floats = True
     file = to_onnx(graph, inputs, ["images", FLOATS]).SerializeToString()
     arrays = {name: tensor.numpy() for name, tensor in inputs.items()}
-    for threads in (1, 2, 4):
+    for threads in (2, 4):
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         session = ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
         (together,) = session.run([FLOATS], arrays)
         assert together.std() > 0.1
-        for i in range(5):
+        for i in range(3):
             (alone,) = session.run([FLOATS], {name: array[i : i + 1] for name, array in arrays.items()})
             np.testing.assert_array_equal(alone[0], together[i])
