@@ -17,7 +17,7 @@ ARGS ?=
 # pyproject.toml resolves for Linux x86-64 below Python 3.13 only, so these markers say nothing.
 PLAIN_MARKERS := s/ and platform_machine == 'x86_64' and sys_platform == 'linux'//; s/ ; python_full_version < '3.13'$$//; s/ and python_full_version < '3.13'$$//
 
-.PHONY: help serve test lint format typecheck unit postgres browser test-studio screenshots tools bench bench-sizing bench-jobs soak bench-training bench-upscaler bench-studio dashboards prove-images sbom constraints install clean
+.PHONY: help serve test lint format typecheck unit postgres browser test-thorough screenshots tools bench bench-sizing bench-jobs soak bench-training bench-upscaler bench-studio dashboards prove-images sbom constraints install clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,8 +60,8 @@ browser: ## Install the Chromium that the tests drive, where there is none (Debi
 	  echo "Installing Chromium (once)…"; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends chromium; }
 
-test-studio: $(VENV)/.dev browser ## All tests of the studio; `make test` has the main way through each tab
-	OMP_NUM_THREADS=1 $(BIN)/pytest tests/e2e -m 'thorough or not thorough' $(ARGS)
+test-thorough: $(VENV)/.dev browser ## What make test has no time for: more of the studio in a browser, a short soak (ARGS=tests/e2e: those)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m thorough $(ARGS)
 
 screenshots: $(VENV)/.dev browser ## Draw the studio's tabs anew, into docs/studio (ARGS="generate --out /tmp": those, there)
 	$(BIN)/python -m tests.e2e.screenshots $(ARGS)
@@ -134,5 +134,5 @@ $(VENV)/.serve: $(BIN)/python pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
 	@echo "Installing service, training and test tools (once)…"
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[serve,cpu,mnn,video,c2pa,tracing,train,dev]'
+	$(PIP) install --quiet --no-compile --constraint constraints.txt --editable '.[serve,cpu,mnn,video,c2pa,tracing,train,dev]'
 	@touch $@ $(VENV)/.serve

@@ -26,8 +26,8 @@ def service(triton: TritonProcess, tmp_path_factory: pytest.TempPathFactory) -> 
     process.close()
 
 
-# For each file, as its event loop would be in the way of tests that start one.
-@pytest.fixture(scope="module")
+# For this folder, whose tests one process runs in a row: its event loop would disturb those that start one.
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """Chromium, as the machine has it."""
     with sync_playwright() as playwright:

@@ -68,6 +68,7 @@ def test_a_slider_edits_and_what_was_before_is_seen_as_long_as_it_is_held(
     wait_pixels(studio, AFTER, second)
 
 
+@pytest.mark.thorough
 def test_a_slider_that_moves_asks_for_one_picture_at_a_time(studio: StudioPage, service: JobsService) -> None:
     page = studio.open("edit?model=terrain&from=3")
     wait_pixels(studio, AFTER, made(service, seeds=[3]))
@@ -89,6 +90,7 @@ def test_a_slider_that_moves_asks_for_one_picture_at_a_time(studio: StudioPage, 
     wait_pixels(studio, AFTER, made(service, seeds=[3], edits={"direction-02": 2.0}))
 
 
+@pytest.mark.thorough
 def test_what_is_on_screen_is_kept_downloaded_and_copied(
     studio: StudioPage, service: JobsService, tmp_path: Path
 ) -> None:

@@ -193,6 +193,7 @@ def test_a_busy_server_is_asked_later_for_what_is_wanted_then(studio: StudioPage
     assert asked_for[1][0] - asked_for[0][0] > 0.9
 
 
+@pytest.mark.thorough
 def test_settings_go_to_the_url_and_come_back(studio: StudioPage) -> None:
     page = studio.open("generate?model=emoji&seeds=0")
     complete(page)
@@ -243,6 +244,7 @@ def test_settings_go_to_the_url_and_come_back(studio: StudioPage) -> None:
     )
 
 
+@pytest.mark.thorough
 def test_what_is_on_screen_as_commands(studio: StudioPage, service: JobsService, tmp_path: Path) -> None:
     page = studio.open(
         "generate?model=my-stylegan3&seeds=1,5-6&truncation=0.7&rotation=-30&translation=-0.1,0.2"
@@ -271,6 +273,7 @@ def test_what_is_on_screen_as_commands(studio: StudioPage, service: JobsService,
     assert "--translate=-0.1,0.2" in commands[2]
 
 
+@pytest.mark.thorough
 def test_favourites_are_kept_drawn_and_taken_up_again(studio: StudioPage, service: JobsService) -> None:
     page = studio.open("generate?model=toy&seeds=0-3&truncation=0.5")
     complete(page)

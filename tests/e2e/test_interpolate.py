@@ -93,6 +93,7 @@ def digest_of(client: httpx.Client, model: str) -> str:
     return found
 
 
+@pytest.mark.thorough
 def test_the_frames_shown_are_those_of_the_api(studio: StudioPage, service: JobsService) -> None:
     page = studio.open(VIEW)
     wait_made(page, 6)
@@ -199,6 +200,7 @@ def test_cancelling_and_changing_end_the_request(studio: StudioPage, service: Jo
     assert set(ended) == {"net::ERR_ABORTED"}
 
 
+@pytest.mark.thorough
 def test_keyframes_are_typed_and_ordered_by_keyboard(studio: StudioPage) -> None:
     page = studio.open("interpolate?model=emoji&frames=2")
     page.get_by_label("Seeds").fill("7, 42 9-8")
@@ -238,6 +240,7 @@ def test_keyframes_are_typed_and_ordered_by_keyboard(studio: StudioPage) -> None
     assert studio.axe_everywhere() == []
 
 
+@pytest.mark.thorough
 def test_favourites_are_dragged_onto_the_timeline(studio: StudioPage, service: JobsService) -> None:
     with service.client() as client:
         digest = digest_of(client, "terrain")

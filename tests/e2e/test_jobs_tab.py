@@ -205,6 +205,7 @@ def test_a_job_of_seeds_by_keyboard_made_once_though_the_answer_is_lost_and_as_c
             assert sorted(archive.namelist()) == sorted([*(name for name, _ in wanted), "manifest.json"])
 
 
+@pytest.mark.thorough
 def test_chosen_files_are_sent_and_again_by_command(
     studio: StudioPage, service: JobsService, tmp_path: Path
 ) -> None:
@@ -274,6 +275,7 @@ def test_an_upload_is_called_off_and_leaves_nothing(
     assert studio.axe_everywhere() == []
 
 
+@pytest.mark.thorough
 def test_a_job_is_reloaded_cancelled_and_deleted(studio: StudioPage, service: JobsService) -> None:
     job = begin_seeds(studio, 3000)
     page = studio.page

@@ -104,6 +104,7 @@ def test_rows_and_columns_are_typed_drawn_added_and_removed(studio: StudioPage, 
     assert page.locator("#png").is_disabled()
 
 
+@pytest.mark.thorough
 def test_the_grid_is_downloaded_and_copied(studio: StudioPage, service: JobsService, tmp_path: Path) -> None:
     page = studio.open(
         "mix?model=terrain&rows=1,2&columns=5*truncation:0.3,6&layers=coarse,fine&truncation=0.7"

@@ -183,6 +183,7 @@ def test_a_model_is_measured_by_real_calls(studio: StudioPage, service: JobsServ
         page.wait_for_selector('[data-problem="model-not-found"]')
 
 
+@pytest.mark.thorough
 def test_admins_load_and_unload_and_others_are_told_why_they_cannot(
     browser: Browser, start_triton: Callable[[Path], TritonProcess], tmp_path: Path
 ) -> None:

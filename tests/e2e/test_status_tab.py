@@ -181,6 +181,7 @@ def test_a_queue_is_seen_while_there_is_one(studio: StudioPage, service: JobsSer
     poll(page, lambda: legend(page, "queue")["terrain"] == "0")
 
 
+@pytest.mark.thorough
 def test_a_server_that_is_away_leaves_a_gap_and_one_that_is_started_anew_counts_from_0(
     studio: StudioPage,
 ) -> None:

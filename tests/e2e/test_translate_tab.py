@@ -138,6 +138,7 @@ def test_a_drawing_is_translated_as_it_is_drawn(
     shown(page, studio, pixels_of(asked(service, face).content))
 
 
+@pytest.mark.thorough
 def test_pictures_are_chosen_dropped_and_pasted(
     studio: StudioPage, service: JobsService, tmp_path: Path
 ) -> None:
@@ -180,6 +181,7 @@ def test_pictures_are_chosen_dropped_and_pasted(
     assert np.unique(np.array(drawn).reshape(-1, 3), axis=0).shape[0] > 10
 
 
+@pytest.mark.thorough
 def test_a_picture_is_taken_with_the_camera_which_is_given_back(studio: StudioPage, tmp_path: Path) -> None:
     page = studio.open(f"translate?model={SATELLITE}&fit=crop")
     page.context.grant_permissions(["camera"])
@@ -225,6 +227,7 @@ def test_a_picture_is_taken_with_the_camera_which_is_given_back(studio: StudioPa
         page.wait_for_selector(f".notice.bad:has-text('{words}')")
 
 
+@pytest.mark.thorough
 def test_it_is_drawn_with_keys(studio: StudioPage, tmp_path: Path) -> None:
     page = studio.open(f"translate?model={SKETCH}")
     page.focus("#drawing")

@@ -218,6 +218,7 @@ def test_what_the_server_refuses_is_said_in_words(studio: StudioPage) -> None:
     assert page.locator("main .notice").count() == 0
 
 
+@pytest.mark.thorough
 def test_what_is_too_large_is_said_before_it_is_sent(studio: StudioPage, tmp_path: Path) -> None:
     calls: list[str] = []
     page = studio.open(f"upscale?model={MODEL}")

@@ -90,6 +90,7 @@ def test_files_are_told_apart_in_words(studio: StudioPage, service: JobsService)
     expect(page.locator(CARD)).to_have_count(0)
 
 
+@pytest.mark.thorough
 def test_the_picture_is_made_again_only_when_it_is_wanted_and_its_view_opens(
     studio: StudioPage, service: JobsService, tmp_path: Path
 ) -> None:
@@ -176,6 +177,7 @@ def signing(
     signs.close()
 
 
+@pytest.mark.thorough
 def test_says_who_signed_and_whether_that_counts(
     signing: tuple[StudioPage, JobsService], service: JobsService
 ) -> None:

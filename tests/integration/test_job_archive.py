@@ -67,6 +67,7 @@ async def portions(size: int) -> AsyncIterator[bytes]:
         yield b"%d" % (start % 7) * min(1 << 20, size - start)
 
 
+@pytest.mark.thorough
 def test_little_memory_for_large_files_and_many(tmp_path: Path) -> None:
     async def work(desk: JobDesk) -> None:
         job = await done(desk, [64 << 20, 0, *([5000] * 1500)])

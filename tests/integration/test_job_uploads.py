@@ -132,6 +132,7 @@ def test_the_same_files_have_the_same_digest(tmp_path):
     assert len({digest(job, a, b), *(digest(*other) for other in others)}) == 6
 
 
+@pytest.mark.thorough
 def test_ten_thousand_files_in_one_request(tmp_path, monkeypatch):
     parts = [part("files", b"%d" % n, f"{n % 100}/{n}.png") for n in range(10_000)]
     body = form(part("job", JOB), *parts)

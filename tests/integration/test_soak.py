@@ -1,9 +1,12 @@
 """Ten seconds of what `make soak` does for ten minutes."""
 
+import pytest
+
 from tests.benchmarks.soak import Plan, soak
 from tests.benchmarks.soak_report import report
 
 
+@pytest.mark.thorough
 def test_everything_at_once() -> None:
     soaked = soak(Plan(seconds=10, clients=24, reload_seconds=3, sample_seconds=0.5))
     text = report(soaked)

@@ -72,6 +72,7 @@ def test_the_gate_lets_through_a_quarter_of_a_level(monkeypatch, error, passes):
             convert(model, "mnn")
 
 
+@pytest.mark.thorough
 def test_a_generator_is_refused_for_its_seeds():
     synthesis = generator_product(Deployable("tiny", "Tiny", tiny_generator())).models[1]
     with pytest.raises(ExportError, match="64-bit integers, which noise_seed is made of"):
@@ -142,6 +143,7 @@ def test_an_upscaler_is_imported_for_mnn(tmp_path, monkeypatch):
     assert "it is written for MNN" in said
 
 
+@pytest.mark.thorough
 def test_an_upscaler_that_mnn_rounds_too_much_is_imported_to_onnx_and_it_is_said(tmp_path, monkeypatch):
     said, backend = imported(tmp_path, monkeypatch, MAX_FAST_ERROR=0.0)
     assert backend == "onnxruntime"

@@ -80,6 +80,7 @@ def test_wide_convolutions_stay_where_rounding_would_show(monkeypatch):
     assert served_synthesis(synthesis).layers[-1].convolve is None
 
 
+@pytest.mark.thorough
 def test_images_do_not_depend_on_what_else_is_in_their_batch(monkeypatch):
     """In ONNX Runtime, to the bit, before they are rounded; over layers of every kind, and many channels."""
     monkeypatch.setattr(stylegan2_synthesis, "WIDE", 4)
