@@ -134,5 +134,5 @@ $(VENV)/.serve: $(BIN)/python pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
 	@echo "Installing service, training and test tools (once)…"
-	$(PIP) install --quiet --no-compile --constraint constraints.txt --editable '.[serve,cpu,mnn,video,c2pa,tracing,train,dev]'
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[serve,cpu,mnn,video,c2pa,tracing,train,dev]'
 	@touch $@ $(VENV)/.serve
